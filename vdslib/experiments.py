@@ -1,0 +1,383 @@
+"""Notebooks as experiments: their parameters, one checked run, and the results that chapters hand on.
+
+A notebook has one cell tagged ``parameters`` whose lines read ``name: type = default  # meaning``. That cell is
+the only place where a parameter is declared: what ``vds params`` lists, what a run is checked against and what
+papermill replaces all come from it. The meaning may end in an agreed form that limits the values:
+``[first | second]`` for choices and ``[low .. high]`` for a range, either side of which may be left open.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import json
+import math
+import os
+import re
+import sys
+import tempfile
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+__all__ = [
+    "NotebookError",
+    "Parameter",
+    "ParameterError",
+    "check",
+    "find",
+    "load",
+    "parameters",
+    "record",
+    "results_folder",
+    "root",
+    "run",
+]
+
+# Errors that a reader can act on: a run that ends in one of them shows its message, not a traceback.
+OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError")
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not have, or a value that it cannot take."""
+
+
+class NotebookError(RuntimeError):
+    """A notebook that cannot be found, has no parameters cell, or failed while it ran."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell.
+
+    ``type`` is the annotation as written (``int``, ``list[str]``, ``float | None`` ...); ``choices`` and
+    ``low``, ``high`` come from the agreed form at the end of the comment.
+    """
+
+    name: str
+    type: str
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    def limits(self) -> str:
+        """The allowed values in words; empty where the type alone decides."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.low is not None and self.high is not None:
+            return f"from {self.low:g} to {self.high:g}"
+        if self.low is not None:
+            return f"at least {self.low:g}"
+        return f"at most {self.high:g}" if self.high is not None else ""
+
+
+def root() -> Path:
+    """The project's folder: the parent of the package ``vdslib``."""
+    return Path(__file__).resolve().parent.parent
+
+
+def find(notebook: str | Path) -> Path:
+    """The file of a notebook given by path or by the name of a chapter (``3-3-experiment``).
+
+    Raises NotebookError, with the names of all chapters, where there is none.
+    """
+    folder = root() / "notebooks"
+    name = str(notebook)
+    for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
+        if candidate.is_file():
+            return candidate
+    chapters = sorted(path.stem for path in folder.glob("*.ipynb"))
+    near = difflib.get_close_matches(Path(name).stem, chapters, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise NotebookError(
+        f"there is no notebook {name!r}{hint} The chapters are: {', '.join(chapters)}"
+    )
+
+
+def parameters(notebook: str | Path) -> list[Parameter]:
+    """Parameters of a notebook, in the order of its cell tagged ``parameters``."""
+    path = find(notebook)
+    try:
+        content = nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        raise NotebookError(f"{path} is not a notebook: {error}") from error
+    for cell in content.cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+            return parse(cell.source, str(path))
+    raise NotebookError(
+        f"{path} has no cell tagged 'parameters', so no parameter of it can be set"
+    )
+
+
+def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
+    """Parameters declared in the text of a parameters cell."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
+    found = []
+    for statement in ast.parse(source).body:
+        if not (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and statement.value
+        ):
+            raise NotebookError(
+                f"{origin}: line {statement.lineno} is not of the form 'name: type = default'"
+            )
+        lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        comment = " ".join(comments[line] for line in lines if line in comments)
+        found.append(
+            Parameter(
+                statement.target.id,
+                ast.unparse(statement.annotation),
+                ast.literal_eval(statement.value),
+                **_limits(comment),
+            )
+        )
+    return found
+
+
+def _limits(comment: str) -> dict[str, Any]:
+    """Meaning and limits of a parameter from its comment."""
+    match = re.fullmatch(r"(.*?)\s*\[([^\[\]]*)\]\s*", comment)
+    if match and ".." in match[2]:
+        low, high = (
+            float(side) if side.strip() else None for side in match[2].split("..")
+        )
+        return {"meaning": match[1], "low": low, "high": high}
+    if match and "|" in match[2]:
+        return {
+            "meaning": match[1],
+            "choices": tuple(choice.strip() for choice in match[2].split("|")),
+        }
+    return {"meaning": comment.strip()}
+
+
+def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Given values, checked against a notebook's parameters and turned into their types.
+
+    Strings, as they come from a command line, are read as the type says. Raises ParameterError that names the
+    first fault and lists what is valid.
+    """
+    known = {parameter.name: parameter for parameter in parameters(notebook)}
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            listed = "\n".join(f"  {line}" for line in describe(known.values()))
+            raise ParameterError(
+                f"{find(notebook).stem} has no parameter {name!r}{hint}\nIts parameters are:\n{listed}"
+            )
+        checked[name] = coerce(known[name], value)
+    return checked
+
+
+def describe(declared: Any) -> list[str]:
+    """One line of text for each parameter: name, type, default, meaning, limits."""
+    rows = [
+        (
+            p.name,
+            p.type,
+            repr(p.default),
+            p.meaning + (f" ({p.limits()})" if p.limits() else ""),
+        )
+        for p in declared
+    ]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    return [
+        f"{name:{widths[0]}}  {kind:{widths[1]}}  {meaning}; default {default}"
+        for name, kind, default, meaning in rows
+    ]
+
+
+def coerce(parameter: Parameter, value: Any) -> Any:
+    """A value as the type of its parameter, within its limits; ParameterError where that cannot be."""
+    kinds = [kind.strip() for kind in parameter.type.split("|")]
+    if "None" in kinds and (
+        value is None or str(value).strip().lower() in ("none", "null")
+    ):
+        return None
+    kind = next(kind for kind in kinds if kind != "None")
+    try:
+        result = _convert(kind, value, parameter.default)
+    except (TypeError, ValueError, yaml.YAMLError):
+        raise ParameterError(_refusal(parameter, value)) from None
+    for item in result if isinstance(result, list) else [result]:
+        outside = isinstance(item, (int, float)) and (
+            (parameter.low is not None and item < parameter.low)
+            or (parameter.high is not None and item > parameter.high)
+        )
+        if outside or (parameter.choices and str(item) not in parameter.choices):
+            raise ParameterError(_refusal(parameter, value))
+    return result
+
+
+def _refusal(parameter: Parameter, value: Any) -> str:
+    limits = f", {parameter.limits()}" if parameter.limits() else ""
+    return f"parameter {parameter.name}: {value!r} is not valid; it is {parameter.type}{limits}: {parameter.meaning}"
+
+
+def _convert(kind: str, value: Any, default: Any) -> Any:
+    """A value as ``kind``; ValueError or TypeError where it is not one."""
+    if kind.startswith("list"):
+        items = (
+            yaml.safe_load(value)
+            if isinstance(value, str) and value.strip().startswith("[")
+            else value
+        )
+        if isinstance(items, str):
+            items = [item.strip() for item in items.split(",") if item.strip()]
+        if not isinstance(items, (list, tuple)):
+            raise TypeError
+        inner = re.fullmatch(r"list\[(\w+)\]", kind)
+        sample = next(iter(default), "") if isinstance(default, list) else ""
+        return [
+            _convert(inner[1] if inner else type(sample).__name__, item, None)
+            for item in items
+        ]
+    if kind == "bool":
+        truth = {
+            "true": True,
+            "yes": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "0": False,
+        }
+        if isinstance(value, bool):
+            return value
+        return (
+            truth[value.strip().lower()]
+            if isinstance(value, str) and value.strip().lower() in truth
+            else _fail()
+        )
+    if isinstance(value, (bool, list, dict)) or value is None:
+        raise TypeError
+    if kind == "int":
+        return (
+            int(value)
+            if isinstance(value, (int, str)) or float(value).is_integer()
+            else _fail()
+        )
+    if kind == "float":
+        number = float(value)
+        return number if math.isfinite(number) else _fail()
+    return str(value)
+
+
+def _fail() -> Any:
+    raise ValueError
+
+
+def run(
+    notebook: str | Path,
+    given: Mapping[str, Any],
+    output: str | Path,
+    *,
+    progress: bool | None = None,
+    timeout: int | None = None,
+) -> Path:
+    """Execute a notebook with papermill and save the executed copy as ``output``, which is returned.
+
+    ``given`` is checked first (see `check`); nothing is started where it is refused. The kernel talks over IPC
+    sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
+    cells on stderr; by default where that is a terminal. ``timeout`` limits each cell, in seconds. Raises
+    NotebookError where a cell fails: with the message alone for errors of ours, else with the traceback.
+    """
+    values = check(notebook, given)
+    # papermill takes seconds to import, and listing parameters does not need it
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    source, target = find(notebook), Path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
+        config = Config(
+            {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}
+        )
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters=values,
+                progress_bar=sys.stderr.isatty() if progress is None else progress,
+                kernel_name="python3",
+                execution_timeout=timeout,
+                config=config,
+            )
+        except PapermillExecutionError as error:
+            if error.ename in OUR_ERRORS:
+                raise NotebookError(error.evalue) from None
+            raise NotebookError(f"{source.stem}: {error}") from None
+    return target
+
+
+def results_folder(results_dir: str | Path = "") -> Path:
+    """Where chapters keep results: the folder given, else ``$VDS_RESULTS``, else the project's build folder."""
+    return Path(
+        results_dir or os.environ.get("VDS_RESULTS") or root() / "_build" / "results"
+    )
+
+
+def record(
+    chapter: str, values: Mapping[str, Any], results_dir: str | Path = ""
+) -> Path:
+    """Hand results of a chapter on to later ones; returns the file (JSON, written atomically).
+
+    Arrays and tables become lists and lists of records; numbers that are not finite become null.
+    """
+    folder = results_folder(results_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{chapter}.json"
+    descriptor, temporary = tempfile.mkstemp(
+        dir=folder, prefix=f".{chapter}-", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(_plain(values), file, indent=1, allow_nan=False)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _plain(value: Any) -> Any:
+    """A value in the types of JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "to_dict"):  # a pandas table, or a series with its index as keys
+        return _plain(
+            value.to_dict(orient="records")
+            if getattr(value, "ndim", 1) == 2
+            else value.to_dict()
+        )
+    if hasattr(value, "tolist"):  # a numpy array or number
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def load(results_dir: str | Path = "") -> dict[str, dict[str, Any]]:
+    """Results of all chapters recorded so far, by chapter; empty where none has run."""
+    folder = results_folder(results_dir)
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
