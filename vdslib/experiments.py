@@ -97,9 +97,7 @@ def find(notebook: str | Path) -> Path:
     chapters = sorted(path.stem for path in folder.glob("*.ipynb"))
     near = difflib.get_close_matches(Path(name).stem, chapters, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise NotebookError(
-        f"there is no notebook {name!r}{hint} The chapters are: {', '.join(chapters)}"
-    )
+    raise NotebookError(f"there is no notebook {name!r}{hint} The chapters are: {', '.join(chapters)}")
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
@@ -112,18 +110,14 @@ def parameters(notebook: str | Path) -> list[Parameter]:
     for cell in content.cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
             return parse(cell.source, str(path))
-    raise NotebookError(
-        f"{path} has no cell tagged 'parameters', so no parameter of it can be set"
-    )
+    raise NotebookError(f"{path} has no cell tagged 'parameters', so no parameter of it can be set")
 
 
 def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
     """Parameters declared in the text of a parameters cell."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokens
-        if token.type == tokenize.COMMENT
+        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
     }
     found = []
     for statement in ast.parse(source).body:
@@ -152,9 +146,7 @@ def _limits(comment: str) -> dict[str, Any]:
     """Meaning and limits of a parameter from its comment."""
     match = re.fullmatch(r"(.*?)\s*\[([^\[\]]*)\]\s*", comment)
     if match and ".." in match[2]:
-        low, high = (
-            float(side) if side.strip() else None for side in match[2].split("..")
-        )
+        low, high = (float(side) if side.strip() else None for side in match[2].split(".."))
         return {"meaning": match[1], "low": low, "high": high}
     if match and "|" in match[2]:
         return {
@@ -205,9 +197,7 @@ def describe(declared: Any) -> list[str]:
 def coerce(parameter: Parameter, value: Any) -> Any:
     """A value as the type of its parameter, within its limits; ParameterError where that cannot be."""
     kinds = [kind.strip() for kind in parameter.type.split("|")]
-    if "None" in kinds and (
-        value is None or str(value).strip().lower() in ("none", "null")
-    ):
+    if "None" in kinds and (value is None or str(value).strip().lower() in ("none", "null")):
         return None
     kind = next(kind for kind in kinds if kind != "None")
     try:
@@ -232,21 +222,14 @@ def _refusal(parameter: Parameter, value: Any) -> str:
 def _convert(kind: str, value: Any, default: Any) -> Any:
     """A value as ``kind``; ValueError or TypeError where it is not one."""
     if kind.startswith("list"):
-        items = (
-            yaml.safe_load(value)
-            if isinstance(value, str) and value.strip().startswith("[")
-            else value
-        )
+        items = yaml.safe_load(value) if isinstance(value, str) and value.strip().startswith("[") else value
         if isinstance(items, str):
             items = [item.strip() for item in items.split(",") if item.strip()]
         if not isinstance(items, (list, tuple)):
             raise TypeError
         inner = re.fullmatch(r"list\[(\w+)\]", kind)
         sample = next(iter(default), "") if isinstance(default, list) else ""
-        return [
-            _convert(inner[1] if inner else type(sample).__name__, item, None)
-            for item in items
-        ]
+        return [_convert(inner[1] if inner else type(sample).__name__, item, None) for item in items]
     if kind == "bool":
         truth = {
             "true": True,
@@ -266,11 +249,7 @@ def _convert(kind: str, value: Any, default: Any) -> Any:
     if isinstance(value, (bool, list, dict)) or value is None:
         raise TypeError
     if kind == "int":
-        return (
-            int(value)
-            if isinstance(value, (int, str)) or float(value).is_integer()
-            else _fail()
-        )
+        return int(value) if isinstance(value, (int, str)) or float(value).is_integer() else _fail()
     if kind == "float":
         number = float(value)
         return number if math.isfinite(number) else _fail()
@@ -305,9 +284,7 @@ def run(
     source, target = find(notebook), Path(output)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
-        config = Config(
-            {"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}
-        )
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         try:
             papermill.execute_notebook(
                 str(source),
@@ -315,6 +292,7 @@ def run(
                 parameters=values,
                 progress_bar=sys.stderr.isatty() if progress is None else progress,
                 kernel_name="python3",
+                language="python",
                 execution_timeout=timeout,
                 config=config,
             )
@@ -327,14 +305,10 @@ def run(
 
 def results_folder(results_dir: str | Path = "") -> Path:
     """Where chapters keep results: the folder given, else ``$VDS_RESULTS``, else the project's build folder."""
-    return Path(
-        results_dir or os.environ.get("VDS_RESULTS") or root() / "_build" / "results"
-    )
+    return Path(results_dir or os.environ.get("VDS_RESULTS") or root() / "_build" / "results")
 
 
-def record(
-    chapter: str, values: Mapping[str, Any], results_dir: str | Path = ""
-) -> Path:
+def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = "") -> Path:
     """Hand results of a chapter on to later ones; returns the file (JSON, written atomically).
 
     Arrays and tables become lists and lists of records; numbers that are not finite become null.
@@ -342,9 +316,7 @@ def record(
     folder = results_folder(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{chapter}.json"
-    descriptor, temporary = tempfile.mkstemp(
-        dir=folder, prefix=f".{chapter}-", suffix=".tmp"
-    )
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{chapter}-", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(_plain(values), file, indent=1, allow_nan=False)
@@ -360,11 +332,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if hasattr(value, "to_dict"):  # a pandas table, or a series with its index as keys
-        return _plain(
-            value.to_dict(orient="records")
-            if getattr(value, "ndim", 1) == 2
-            else value.to_dict()
-        )
+        return _plain(value.to_dict(orient="records") if getattr(value, "ndim", 1) == 2 else value.to_dict())
     if hasattr(value, "tolist"):  # a numpy array or number
         return _plain(value.tolist())
     if isinstance(value, (list, tuple)):
@@ -377,7 +345,4 @@ def _plain(value: Any) -> Any:
 def load(results_dir: str | Path = "") -> dict[str, dict[str, Any]]:
     """Results of all chapters recorded so far, by chapter; empty where none has run."""
     folder = results_folder(results_dir)
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
-    }
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}

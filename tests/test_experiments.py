@@ -1,0 +1,208 @@
+"""Parameters of notebooks, checked runs, and results handed from chapter to chapter."""
+
+import json
+import math
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from vdslib import experiments
+from vdslib.experiments import NotebookError, Parameter, ParameterError
+
+CELL = """\
+telemetry: str = "recorded"  # telemetry: "recorded" or a file
+rows: int = 10  # rows to use [1 ..]
+share: float = 0.2  # share kept for the test [0.05 .. 0.5]
+units: list = [64, 32]  # hidden units of each layer [1 .. 512]
+features: list[str] = [
+    "cpu_usage",
+    "memory_usage",
+]  # columns to learn from
+network: str = "figure"  # network to build [printed | figure | textbook]
+momentum: float | None = None  # momentum; None for the optimiser's own [0 .. 1]
+quick: bool = False  # leave out the long parts
+"""
+
+
+def write_notebook(path, *sources, cell=CELL):
+    """A notebook with a parameters cell and the given code cells."""
+    first = nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]})
+    cells = [first, *(nbformat.v4.new_code_cell(source) for source in sources)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    return write_notebook(tmp_path / "sample.ipynb")
+
+
+def test_parameters_are_read_with_type_default_meaning_and_limits(notebook):
+    declared = {parameter.name: parameter for parameter in experiments.parameters(notebook)}
+    assert list(declared) == [
+        "telemetry",
+        "rows",
+        "share",
+        "units",
+        "features",
+        "network",
+        "momentum",
+        "quick",
+    ]
+    assert declared["share"] == Parameter("share", "float", 0.2, "share kept for the test", (), 0.05, 0.5)
+    assert declared["rows"].low == 1 and declared["rows"].high is None
+    assert declared["network"].choices == ("printed", "figure", "textbook")
+    assert declared["features"].default == ["cpu_usage", "memory_usage"]
+    assert declared["features"].meaning == "columns to learn from"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("rows", "12", 12),
+        ("rows", 12.0, 12),
+        ("share", "0.1", 0.1),
+        ("share", "5e-2", 0.05),
+        ("units", "[8, 4]", [8, 4]),
+        ("units", "8,4", [8, 4]),
+        ("units", ["8"], [8]),
+        ("units", [], []),
+        ("features", "disc_usage", ["disc_usage"]),
+        ("network", "printed", "printed"),
+        ("momentum", "none", None),
+        ("momentum", None, None),
+        ("momentum", "0.9", 0.9),
+        ("quick", "yes", True),
+        ("quick", "False", False),
+        ("telemetry", "12", "12"),
+    ],
+)
+def test_values_become_the_type_of_their_parameter(notebook, name, given, expected):
+    result = experiments.check(notebook, {name: given})[name]
+    assert result == expected and type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("rows", "twelve"),
+        ("rows", 12.5),
+        ("rows", True),
+        ("rows", None),
+        ("rows", 0),
+        ("rows", [1]),
+        ("share", "0.9"),
+        ("share", "nan"),
+        ("share", math.inf),
+        ("units", "[8, x]"),
+        ("units", "[8, 0]"),
+        ("units", 8),
+        ("units", "[8"),
+        ("features", None),
+        ("network", "Printed"),
+        ("momentum", "1.5"),
+        ("quick", "maybe"),
+        ("quick", 1),
+    ],
+)
+def test_values_of_another_type_or_outside_the_limits_are_refused(notebook, name, given):
+    with pytest.raises(ParameterError, match=f"parameter {name}: .* is not valid"):
+        experiments.check(notebook, {name: given})
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_and_all_valid_ones(notebook):
+    with pytest.raises(ParameterError, match="no parameter 'unit'; did you mean units") as refused:
+        experiments.check(notebook, {"unit": 3})
+    for parameter in experiments.parameters(notebook):
+        assert f"\n  {parameter.name} " in str(refused.value)
+
+
+def test_a_line_that_declares_nothing_is_named():
+    with pytest.raises(NotebookError, match="line 2 is not of the form"):
+        experiments.parse("a: int = 1  # one\nb = 2\n")
+
+
+def test_a_notebook_that_is_missing_or_has_no_parameters_is_named(tmp_path):
+    with pytest.raises(NotebookError, match="no notebook 'nowhere'"):
+        experiments.parameters("nowhere")
+    empty = tmp_path / "empty.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), empty)
+    with pytest.raises(NotebookError, match="no cell tagged 'parameters'"):
+        experiments.parameters(empty)
+    empty.write_text("not a notebook")
+    with pytest.raises(NotebookError, match="is not a notebook"):
+        experiments.parameters(empty)
+
+
+def test_a_run_injects_checked_values_and_saves_the_executed_copy(tmp_path):
+    source = write_notebook(tmp_path / "sample.ipynb", "print(rows + 1, units, quick)")
+    output = experiments.run(source, {"rows": "41", "units": "1,2"}, tmp_path / "out" / "copy.ipynb")
+    executed = nbformat.read(output, as_version=4)
+    assert executed.cells[-1].outputs[0].text == "42 [1, 2] False\n"
+
+
+def test_a_refused_parameter_starts_nothing(tmp_path):
+    source = write_notebook(tmp_path / "sample.ipynb", "1")
+    with pytest.raises(ParameterError):
+        experiments.run(source, {"row": 1}, tmp_path / "copy.ipynb")
+    assert not (tmp_path / "copy.ipynb").exists()
+
+
+def test_an_error_of_ours_inside_a_notebook_is_told_without_its_traceback(tmp_path):
+    raising = "class TelemetryError(ValueError): ...\nraise TelemetryError('x.csv: row 3, column demand: not a number')"
+    source = write_notebook(tmp_path / "sample.ipynb", raising)
+    with pytest.raises(NotebookError) as failed:
+        experiments.run(source, {}, tmp_path / "copy.ipynb")
+    assert str(failed.value) == "x.csv: row 3, column demand: not a number"
+
+
+def test_any_other_error_inside_a_notebook_keeps_its_traceback_and_names_the_notebook(tmp_path):
+    source = write_notebook(tmp_path / "sample.ipynb", "rows / 0")
+    with pytest.raises(NotebookError, match="(?s)^sample: .*rows / 0.*ZeroDivisionError"):
+        experiments.run(source, {}, tmp_path / "copy.ipynb")
+
+
+def test_results_come_back_as_they_were_recorded(tmp_path):
+    values = {
+        "mse": np.float64(0.25),
+        "n": np.int64(3),
+        "curve": np.arange(3.0),
+        "missing": math.nan,
+        "table": pd.DataFrame({"model": ["ridge"], "value": [1.5]}),
+        "by_node": pd.Series({"node-1": 2}),
+        "works": np.bool_(True),
+        "word": "lower",
+        "none": None,
+    }
+    experiments.record("a-chapter", values, tmp_path / "results")
+    assert experiments.load(tmp_path / "results") == {
+        "a-chapter": {
+            "mse": 0.25,
+            "n": 3,
+            "curve": [0.0, 1.0, 2.0],
+            "missing": None,
+            "table": [{"model": "ridge", "value": 1.5}],
+            "by_node": {"node-1": 2},
+            "works": True,
+            "word": "lower",
+            "none": None,
+        }
+    }
+
+
+def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("VDS_RESULTS", str(tmp_path))
+    experiments.record("a-chapter", {"value": 1})
+    experiments.record("a-chapter", {"value": 2})
+    assert experiments.load() == {"a-chapter": {"value": 2}}
+    monkeypatch.setattr(json, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError("disc full")))
+    with pytest.raises(OSError, match="disc full"):
+        experiments.record("a-chapter", {"value": 3})
+    assert [path.name for path in tmp_path.iterdir()] == ["a-chapter.json"]
+    assert experiments.load() == {"a-chapter": {"value": 2}}
+
+
+def test_without_results_nothing_is_loaded(tmp_path):
+    assert experiments.load(tmp_path / "never") == {}
