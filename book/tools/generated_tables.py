@@ -1,0 +1,237 @@
+"""Sphinx extension: the reference pages are written by the code they describe.
+
+A line ``<!-- generated: NAME -->`` in a page is replaced, when the page is read, by Markdown made from vdslib
+or from the notebooks. Nothing is written to disk, so a table cannot fall behind its source; the sources are
+noted as dependencies, so the page is built again when one of them changes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vdslib import experiments, telemetry
+
+MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
+
+# Reading order of the modules: they follow the data. A module that is not named here comes after these.
+MODULES = (
+    "telemetry",
+    "testbed",
+    "preparation",
+    "models",
+    "training",
+    "baselines",
+    "evaluation",
+    "experiments",
+    "claims",
+    "plots",
+    "cli",
+)
+
+
+def package() -> Path:
+    """The folder of vdslib."""
+    return experiments.root() / "vdslib"
+
+
+def notebooks() -> list[Path]:
+    """The chapters, in the order of their names."""
+    return sorted((experiments.root() / "notebooks").glob("*.ipynb"))
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped, a line break becomes a space."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+# ------------------------------------------------------------------------------------- data dictionary
+
+
+def data_dictionary() -> str:
+    """The columns of the canonical telemetry, from the schema that checks every file."""
+    rows = [
+        [
+            f"`{name}`",
+            column.unit or "none",
+            "yes" if column.required else "no",
+            column.meaning,
+        ]
+        for name, column in telemetry.COLUMNS.items()
+    ]
+    return table(["column", "unit", "required", "meaning"], rows)
+
+
+# --------------------------------------------------------------------------------- parameter reference
+
+
+def parameter_tables() -> str:
+    """One section for each chapter with the table of its parameters, from its parameters cell."""
+    return "\n\n".join(_chapter_parameters(path) for path in notebooks())
+
+
+def _chapter_parameters(path: Path) -> str:
+    rows = [
+        [
+            f"`{p.name}`",
+            f"`{p.type}`",
+            f"`{p.default!r}`",
+            p.limits() or "any",
+            p.meaning,
+        ]
+        for p in experiments.parameters(path)
+    ]
+    heading = f"## `{path.stem}`\n\nChapter [](../notebooks/{path.name})."
+    return f"{heading}\n\n{table(['name', 'type', 'default', 'allowed', 'meaning'], rows)}"
+
+
+# --------------------------------------------------------------------------------------- API reference
+
+
+def api_reference() -> str:
+    """A section for each public module: what it is for, a table of its names, each with its docstring."""
+    return "\n\n".join(_module(path) for path in modules())
+
+
+def modules() -> list[Path]:
+    """Modules of vdslib in reading order, those that begin with an underscore left out."""
+    paths = [path for path in package().rglob("*.py") if not path.stem.startswith("_")]
+
+    def place(path: Path) -> tuple[int, str]:
+        top = path.relative_to(package()).parts[0].removesuffix(".py")
+        return (MODULES.index(top) if top in MODULES else len(MODULES), str(path))
+
+    return sorted(paths, key=place)
+
+
+def _module(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    name = ".".join(path.relative_to(package().parent).with_suffix("").parts)
+    public = list(public_objects(tree))
+    parts = [f"## `{name}`", _prose(ast.get_docstring(tree) or "")]
+    if public:
+        rows = [[f"`{node.name}`", _first_sentence(node)] for node in public]
+        parts.append(table(["name", "what it is"], rows))
+        stubs = "\n\n\n".join(stub(node) for node in public)
+        parts.append(f"`````{{code-block}} python\n{stubs}\n`````")
+    return "\n\n".join(part for part in parts if part)
+
+
+def public_objects(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Functions and classes in ``__all__`` if a module has one, else those without a leading underscore."""
+    names = None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            getattr(target, "id", "") == "__all__" for target in node.targets
+        ):
+            names = ast.literal_eval(node.value)
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            continue
+        if node.name in names if names is not None else not node.name.startswith("_"):
+            yield node
+
+
+def stub(node: ast.FunctionDef | ast.ClassDef) -> str:
+    """Signature and docstring; of a class also its fields and its public methods."""
+    if isinstance(node, ast.FunctionDef):
+        return _signature(node) + _docstring(node)
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    head = f"class {node.name}{f'({bases})' if bases else ''}:"
+    lines = [_decorators(node) + head + _docstring(node)]
+    for member in node.body:
+        if isinstance(member, ast.AnnAssign) and not ast.unparse(member.target).startswith("_"):
+            lines.append(_indent(ast.unparse(member)))
+        if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
+            lines.append("\n" + _indent(stub(member)))
+    return "\n".join(lines)
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    line = f"def {node.name}({ast.unparse(node.args)}){returns}:"
+    if len(line) > 100:  # too wide for a page: one argument a line
+        wide = "\n".join(f"    {argument}," for argument in _arguments(node.args))
+        line = f"def {node.name}(\n{wide}\n){returns}:"
+    return _decorators(node) + line
+
+
+def _decorators(node: ast.FunctionDef | ast.ClassDef) -> str:
+    return "".join(f"@{ast.unparse(item)}\n" for item in node.decorator_list)
+
+
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """The arguments as written, one string each (split at commas outside brackets)."""
+    text, depth, parts = ast.unparse(arguments), 0, [""]
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
+    text = ast.get_docstring(node)
+    return (
+        "\n" + _indent(f'"""{text}{chr(10) if text and chr(10) in text else ""}"""') if text else "\n    ..."
+    )
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
+
+
+def _first_sentence(node: ast.FunctionDef | ast.ClassDef) -> str:
+    paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
+    return _prose(re.split(r"(?<=[.;:])\s", " ".join(paragraph.split()) + " ")[0].rstrip(";: "))
+
+
+def _prose(text: str) -> str:
+    """A docstring as Markdown: code in single backquotes, nothing else that Markdown takes for markup."""
+    text = inspect.cleandoc(text).replace("``", "`")
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(
+        piece if piece.startswith("`") else re.sub(r"([<>*_\[\]])", r"\\\1", piece) for piece in pieces
+    )
+
+
+# ---------------------------------------------------------------------------------------------- Sphinx
+
+# name in the marker: the function that writes it, the files it is made from
+GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
+    "data dictionary": (data_dictionary, lambda: [package() / "telemetry.py"]),
+    "parameters": (parameter_tables, notebooks),
+    "api": (api_reference, modules),
+}
+
+
+def fill(app: Any, docname: str, content: list[str]) -> None:
+    """Replace the markers of a page and note what it now depends on (event ``source-read``)."""
+
+    def write(match: re.Match[str]) -> str:
+        if match[1] not in GENERATED:
+            raise ValueError(f"{docname}: nothing is called {match[1]!r}; there are {', '.join(GENERATED)}")
+        make, sources = GENERATED[match[1]]
+        for path in [Path(__file__), *sources()]:
+            app.env.note_dependency(str(path))
+        return make()
+
+    if docname.startswith("book/"):
+        content[0] = MARKER.sub(write, content[0])
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Connect to Sphinx."""
+    app.connect("source-read", fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
