@@ -1,0 +1,164 @@
+"""The command ``vds``: record telemetry, list the parameters of a notebook, run one with others."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vdslib import experiments, telemetry
+
+__all__ = ["main"]
+
+
+class RecordError(OSError):
+    """A recording that cannot be written where it should be."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 when done, 2 after an error of ours, 130 when interrupted.
+
+    Errors of ours end in one message on stderr. Anything else is a fault of the program and keeps its traceback.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (
+        experiments.ParameterError,
+        experiments.NotebookError,
+        telemetry.TelemetryError,
+        RecordError,
+    ) as error:
+        print(f"vds {options.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"vds {options.name}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="vds",
+        description="Record, forecast and study a virtual distributed system.",
+    )
+    commands = top.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
+    recording = commands.add_parser("record", help="run the testbed and record its telemetry")
+    recording.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=20.0,
+        help="length of the recording (default 20)",
+    )
+    recording.add_argument("--out", type=Path, required=True, help="file to write, CSV")
+    recording.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the demand and the exploration plan (default 0)",
+    )
+    recording.set_defaults(command=record)
+
+    listing = commands.add_parser("params", help="list the parameters of a notebook")
+    listing.add_argument("notebook", help="chapter (3-3-experiment) or path")
+    listing.set_defaults(command=params)
+
+    running = commands.add_parser(
+        "run", help="run one notebook with parameters, checked before anything starts"
+    )
+    running.add_argument("notebook", help="chapter (3-3-experiment) or path")
+    running.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        dest="given",
+        help="one parameter",
+    )
+    running.add_argument(
+        "-f",
+        type=Path,
+        metavar="FILE",
+        dest="file",
+        help="YAML file of parameters; -p goes before it",
+    )
+    running.add_argument(
+        "-o",
+        type=Path,
+        metavar="OUTPUT",
+        dest="output",
+        help="executed copy (default runs/NAME.ipynb)",
+    )
+    running.set_defaults(command=run)
+    return top
+
+
+def _minutes(text: str) -> float:
+    """A length in minutes; what argparse shows as an error where it is not above zero."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above zero")
+    return minutes
+
+
+def record(options: argparse.Namespace) -> None:
+    """Run the testbed and record it."""
+    from vdslib.testbed import recorder  # no other command needs the testbed
+
+    try:
+        written = recorder.record(options.out, options.minutes, options.seed, progress=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise RecordError(f"cannot record to {options.out}: {error.strerror or error}") from error
+    print(f"recorded {written}")
+
+
+def params(options: argparse.Namespace) -> None:
+    """List a notebook's parameters."""
+    for line in experiments.describe(experiments.parameters(options.notebook)):
+        print(line)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run a notebook with the given parameters and say where its executed copy is.
+
+    Unless told otherwise by ``results_dir`` or ``$VDS_RESULTS``, results go beside the executed copy: trying other
+    parameters must not change what the book's own chapters recorded.
+    """
+    source = experiments.find(options.notebook)
+    output = options.output or Path("runs") / source.name
+    given = experiments.check(source, {**read_parameters(options.file), **dict(options.given)})
+    if "telemetry" in given:
+        telemetry.read(given["telemetry"])  # a bad file is told in a second, before a kernel starts
+    names = {parameter.name for parameter in experiments.parameters(source)}
+    if "results_dir" in names and not given.get("results_dir") and "VDS_RESULTS" not in os.environ:
+        given["results_dir"] = str(output.resolve().parent / "results")
+    print(f"executed copy: {experiments.run(source, given, output)}")
+
+
+def read_parameters(file: Path | None) -> dict[str, Any]:
+    """Parameters in a YAML file of ``name: value`` lines; ParameterError where it is not one."""
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise experiments.ParameterError(f"cannot read {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise experiments.ParameterError(f"{file} is not YAML: {error}") from error
+    if not isinstance(content or {}, dict):
+        raise experiments.ParameterError(f"{file} must hold lines of the form 'name: value'")
+    return content or {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
