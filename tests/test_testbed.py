@@ -1,0 +1,204 @@
+"""The testbed: what it offers is what the seed says, what it records adds up, and nothing is left behind."""
+
+import asyncio
+import csv
+import getpass
+import itertools
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from vdslib.testbed import recorder, workload
+from vdslib.testbed.dispatcher import Dispatcher, TestbedError, system
+from vdslib.testbed.workload import Configuration, Jobs
+
+
+def nodes_running() -> set[int]:
+    me = psutil.Process()
+    return {p.pid for p in me.children(recursive=True) if "vdslib.testbed.node" in " ".join(p.cmdline())}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Eight real seconds: four nodes, then one node, with more work than it can do."""
+    out = tmp_path_factory.mktemp("recording") / "vds.csv"
+    plan = [Configuration(0, 4, "shortest_queue", 2), Configuration(4, 1, "round_robin", 1)]
+    load = workload.jobs(8, seed=3, scale=2.0)
+    asyncio.run(recorder.record_async(out, 8, 3, plan=plan, load=load, progress=False))
+    with out.open() as file:
+        return load, list(csv.DictReader(file))
+
+
+def test_jobs_come_from_the_seed_alone():
+    one, same, other = workload.jobs(300, 5), workload.jobs(300, 5), workload.jobs(300, 6)
+    np.testing.assert_array_equal(one.cpu, same.cpu)
+    np.testing.assert_array_equal(one.arrival, same.arrival)
+    assert len(one.arrival) != len(other.arrival)
+    assert np.all(np.diff(one.arrival) >= 0)
+
+
+def test_job_sizes_have_the_documented_means():
+    load = workload.jobs(int(workload.WEEK), 1)
+    for kind, job_class in enumerate(workload.CLASSES):
+        assert 1000 * load.cpu[load.kind == kind].mean() == pytest.approx(job_class.cpu_ms, rel=0.05)
+
+
+def test_demand_has_a_daily_and_a_weekly_rhythm():
+    rate, batch = workload.demand(int(4 * workload.WEEK), 1)
+    week = int(workload.WEEK)
+    days = rate[: 7 * int(workload.DAY)].reshape(7, -1).mean(axis=1)
+    assert days[5:].max() < 0.75 * days[:5].min()
+    lagged = np.corrcoef(rate[:-week], rate[week:])[0, 1]
+    assert lagged > 0.6
+    assert 0.05 < np.mean(batch > 0) < 0.11
+
+
+def test_plan_visits_every_choice_and_ignores_the_load():
+    plan = workload.exploration_plan(20_000, 2)
+    assert {c.active_nodes for c in plan} == {1, 2, 3, 4}
+    assert {c.strategy for c in plan} == set(workload.STRATEGIES)
+    assert {c.slots for c in plan} == {1, 2, 4, 8}
+    assert all(30 <= b.start - a.start <= 75 for a, b in itertools.pairwise(plan))
+
+
+def test_one_row_per_second_and_node(recording):
+    _, rows = recording
+    assert tuple(rows[0]) == tuple(recorder.FIELDS)
+    assert len(rows) == 8 * 4
+    seconds = sorted({r["timestamp"] for r in rows})
+    assert len(seconds) == 8
+    assert [r["node"] for r in rows[:4]] == ["node-1", "node-2", "node-3", "node-4"]
+
+
+def test_offered_work_is_the_work_of_the_load(recording):
+    load, rows = recording
+    sent = load.arrival < 8
+    assert sum(int(r["jobs_offered"]) for r in rows) == pytest.approx(sent.sum(), abs=1)
+    assert sum(float(r["demand"]) for r in rows) == pytest.approx(load.cpu[sent].sum(), rel=0.02)
+
+
+def test_jobs_are_conserved(recording):
+    _, rows = recording
+    total = {k: sum(int(r[k]) for r in rows) for k in ("jobs_offered", "jobs_completed", "jobs_dropped")}
+    held = sum(int(r["queue_length"]) for r in rows[-4:])
+    # what is neither done, dropped nor held was on its way when the last second ended
+    assert 0 <= total["jobs_offered"] - total["jobs_completed"] - total["jobs_dropped"] - held <= 4
+    assert total["jobs_dropped"] > 0, "one node under four nodes' work must drop jobs"
+
+
+def test_configuration_decides_who_works(recording):
+    _, rows = recording
+    for r in rows:
+        late = r["timestamp"] > rows[4 * 4 - 1]["timestamp"]
+        assert r["active_nodes"] == ("1" if late else "4")
+        assert r["active"] == str(int(r["node"] == "node-1" or not late))
+    idle = [r for r in rows[-4:] if r["active"] == "0"]
+    assert all(int(r["jobs_offered"]) == 0 and float(r["cpu_usage"]) < 20 for r in idle)
+
+
+def test_productivity_is_a_share_and_empty_without_work(recording):
+    _, rows = recording
+    for r in rows:
+        if float(r["work_due"]) == 0:
+            assert r["system_productivity"] == ""
+        else:
+            assert 0 <= float(r["system_productivity"]) <= 100
+    assert any(float(r["system_productivity"] or 100) < 80 for r in rows[-8:])
+
+
+def test_usages_are_measured(recording):
+    _, rows = recording
+    assert sum(float(r["disc_usage"]) for r in rows) > 0
+    assert all(float(r["memory_usage"]) > 1 for r in rows)
+    busy = [r for r in rows if int(r["jobs_completed"]) > 2]
+    assert busy and all(float(r["network_usage"]) > 0 for r in busy)
+
+
+def test_no_name_of_host_or_user_is_stored(recording):
+    text = ",".join(",".join(r.values()) for r in recording[1])
+    assert platform.node() not in text
+    assert getpass.getuser() not in text
+
+
+def test_recording_never_overwrites(tmp_path):
+    (tmp_path / "a.csv").write_text("kept")
+    with pytest.raises(FileExistsError, match="exists already"):
+        recorder.record(tmp_path / "a.csv", 0.1)
+    assert (tmp_path / "a.csv").read_text() == "kept"
+
+
+def test_no_process_survives_a_recording():
+    assert not nodes_running()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_killed_recording_leaves_whole_rows_and_no_process(tmp_path):
+    out = tmp_path / "killed.csv"
+    code = f"from vdslib.testbed.recorder import record; record({str(out)!r}, 5, 1)"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    give_up = time.monotonic() + 60
+    while not (out.exists() and out.read_text().count("\n") >= 9):
+        assert time.monotonic() < give_up and process.poll() is None
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children()
+    assert len(children) == 4
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    text = out.read_text()
+    assert text.endswith("\n")
+    with out.open() as file:
+        assert all(None not in row.values() for row in csv.DictReader(file))
+
+
+def test_a_dead_node_ends_the_recording_with_its_name():
+    async def lose_one() -> None:
+        async with system(2, 0.3, 0) as dispatcher:
+            dispatcher.nodes[1].process.kill()
+            dispatcher.nodes[1].process.wait()
+            await dispatcher.read_counters()
+
+    with pytest.raises(TestbedError, match="node-2 stopped answering"):
+        asyncio.run(lose_one())
+    assert not nodes_running()
+
+
+def test_strategies_choose_as_they_are_named():
+    async def choices(strategy: str) -> list[int]:
+        async with system(3, 0.3, 0) as dispatcher:
+            dispatcher.configure(Configuration(0, 3, strategy, 1))
+            dispatcher.nodes[0].outstanding = {1: (0, 0, 0), 2: (0, 0, 0)}
+            dispatcher.nodes[2].outstanding = {3: (0, 0, 0)}
+            chosen = [dispatcher.nodes.index(dispatcher.choose()) for _ in range(60)]
+            for node in dispatcher.nodes:
+                node.outstanding.clear()
+            return chosen
+
+    turn = asyncio.run(choices("round_robin"))
+    assert turn[:3] != turn[1:4] and turn == turn[:3] * 20
+    assert set(asyncio.run(choices("shortest_queue"))) == {1}
+    chance = asyncio.run(choices("random"))
+    assert set(chance) == {0, 1, 2} and chance != turn
+
+
+def test_arrivals_never_wait_for_completions():
+    """Work for ten seconds offered at once is sent in the first second, although no node can be done with it."""
+
+    async def offered() -> tuple[int, float]:
+        async with system(1, 0.1, 0) as dispatcher:
+            assert isinstance(dispatcher, Dispatcher)
+            load = Jobs(np.linspace(0, 0.5, 50), np.full(50, 0.02), np.zeros(50, dtype=int))
+            await dispatcher.offer(load)
+            return dispatcher.nodes[0].tally(0).offered, len(dispatcher.nodes[0].outstanding)
+
+    sent, unfinished = asyncio.run(offered())
+    assert sent == 50
+    assert unfinished > 0
