@@ -1,0 +1,220 @@
+"""A figure in words and numbers: the digest that is compared, and the alternative text that is read.
+
+Both come from the artists of the finished figure, so they describe what was drawn and not what was
+meant to be drawn. The digest states count, first, last, lowest, highest and mean of everything
+plotted with four significant digits; nbval compares it, where it cannot compare pictures.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.dates import DateLocator, num2date
+from matplotlib.figure import Figure
+
+__all__ = ["alternative_text", "digest", "number"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One set of values in a chart: its kind, its label (or ""), and its points."""
+
+    kind: str
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+
+
+def number(value: float, scale: float = 0.0) -> str:
+    """`value` with four significant digits; what is nothing beside `scale` is 0."""
+    if not np.isfinite(value):
+        return str(float(value))
+    if abs(value) <= 1e-9 * scale:
+        return "0"
+    text = (
+        f"{float(f'{value:.4g}'):.10f}".rstrip("0").rstrip(".")
+        if 1e-4 <= abs(value) < 1e6
+        else f"{value:.4g}"
+    )
+    return text or "0"
+
+
+def _label(artist: object) -> str:
+    """The label of an artist; matplotlib's own placeholders begin with an underscore."""
+    label = str(artist.get_label())  # type: ignore[attr-defined]
+    return "" if label.startswith("_") else label
+
+
+def _drawn(axes: Axes) -> list[Drawn]:
+    """What `axes` shows, in the order in which it was drawn within each kind."""
+    found = []
+    caps = {cap for bars in axes.containers if isinstance(bars, ErrorbarContainer) for cap in bars.lines[1]}
+    for line in axes.lines:
+        if line in caps:
+            continue
+        x, y = np.asarray(line.get_xdata(orig=False), float), np.asarray(line.get_ydata(orig=False), float)
+        # A line across the whole chart is drawn by matplotlib in axes coordinates of one direction.
+        spans = line.get_transform() in (axes.get_yaxis_transform("grid"), axes.get_xaxis_transform("grid"))
+        if spans and len(x) == 2:
+            kind = "upright" if x[0] == x[1] else "level"
+            found.append(Drawn(kind, _label(line), x[:1], y[:1]))
+        elif len(x):
+            found.append(Drawn("line", _label(line), x, y))
+    for bars in axes.containers:
+        if isinstance(bars, BarContainer):
+            upright = bars.orientation != "horizontal"
+            size = [bar.get_height() if upright else bar.get_width() for bar in bars]
+            place = [bar.get_center()[0 if upright else 1] for bar in bars]
+            found.append(Drawn("bars", _label(bars), np.asarray(place, float), np.asarray(size, float)))
+            if bars.errorbar is not None:
+                ends = np.asarray(
+                    [segment[:, 1 if upright else 0] for segment in bars.errorbar.lines[2][0].get_segments()]
+                )
+                found.append(
+                    Drawn("spread", _label(bars), np.asarray(place, float), np.ptp(ends, axis=1) / 2)
+                )
+    for points in axes.collections:
+        if isinstance(points, PathCollection):
+            x, y = np.ma.filled(np.ma.asarray(points.get_offsets(), float), np.nan).T
+            found.append(Drawn("points", _label(points), x, y))
+    for image in axes.images:
+        values: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
+        found.append(Drawn("image", _label(image), np.asarray(values.shape, float), values.ravel()))
+    return found
+
+
+def _at(axes: Axes, x: float) -> str:
+    """A place on the x axis: a time where the axis shows times, a category's name, or a number."""
+    if isinstance(axes.xaxis.get_major_locator(), DateLocator):
+        return num2date(x).strftime("%H:%M:%S")
+    return number(x)
+
+
+def _charts(figure: Figure) -> list[Axes]:
+    """The axes of `figure` that are no colour bar."""
+    bars = [image.colorbar.ax for axes in figure.axes for image in axes.images if image.colorbar]
+    return [axes for axes in figure.axes if axes not in bars]
+
+
+def _titles(figure: Figure) -> str:
+    """The title of the whole figure, or of its only chart."""
+    whole = figure.get_suptitle()
+    charts = [axes.get_title() for axes in _charts(figure)]
+    return whole or (charts[0] if len(charts) == 1 else "")
+
+
+def _statistics(drawn: Drawn) -> str:
+    """Count, first, last, lowest, highest and mean of the finite values."""
+    values = drawn.y[np.isfinite(drawn.y)]
+    if not len(values):
+        return "n 0"
+    scale = float(np.abs(values).max())
+    named = {
+        "first": values[0],
+        "last": values[-1],
+        "min": values.min(),
+        "max": values.max(),
+        "mean": values.mean(),
+    }
+    count = f"{int(drawn.x[0])} x {int(drawn.x[1])}" if drawn.kind == "image" else f"n {len(values)}"
+    return ", ".join([count, *(f"{name} {number(value, scale)}" for name, value in named.items())])
+
+
+def digest(figure: Figure) -> str:
+    """The plotted data of `figure` as a few stable lines: one for each axes, one for each set of values."""
+    lines = [f"Figure: {_titles(figure)}".rstrip(": ")]
+    for place, axes in enumerate(_charts(figure), start=1):
+        if not axes.axison:
+            lines.append("  diagram: " + "; ".join(" ".join(text.get_text().split()) for text in axes.texts))
+            continue
+        names = [axes.get_title(), f"x {axes.get_xlabel()}".strip(), f"y {axes.get_ylabel()}".strip()]
+        lines.append(f"axes {place}: " + ", ".join(name for name in names if name))
+        for drawn in _drawn(axes):
+            if drawn.kind == "level":
+                statistics = f"y {number(float(drawn.y[0]))}"
+            elif drawn.kind == "upright":
+                statistics = f"x {_at(axes, float(drawn.x[0]))}"
+            else:
+                statistics = _statistics(drawn)
+            lines.append(
+                "  " + " ".join(part for part in (drawn.kind, drawn.label) if part) + f": {statistics}"
+            )
+    return "\n".join(lines)
+
+
+def _line_in_words(axes: Axes, drawn: Drawn) -> str:
+    """How a line runs: from where to where, and its extremes where they lie between."""
+    finite = np.isfinite(drawn.y)
+    x, y = drawn.x[finite], drawn.y[finite]
+    name = drawn.label or "The line"
+    if not len(y):
+        return f"{name} has no values."
+    scale = float(np.abs(y).max())
+    low, high = float(y.min()), float(y.max())
+    move = y[-1] - y[0]
+    verb = "stays near" if abs(move) <= 0.05 * (high - low) else "rises from" if move > 0 else "falls from"
+    text = f"{name} {verb} {number(y[0], scale)}"
+    if verb != "stays near":
+        text += f" at {_at(axes, x[0])} to {number(y[-1], scale)} at {_at(axes, x[-1])}"
+    inside = []
+    if low < min(y[0], y[-1]):
+        inside.append(f"lowest {number(low, scale)} at {_at(axes, x[y.argmin()])}")
+    if high > max(y[0], y[-1]):
+        inside.append(f"highest {number(high, scale)} at {_at(axes, x[y.argmax()])}")
+    return text + (f" ({', '.join(inside)})." if inside else ".")
+
+
+def _bars_in_words(axes: Axes, drawn: Drawn) -> str:
+    """The bars by name if there are few, else their range."""
+    names = dict(zip(axes.get_xticks(), (tick.get_text() for tick in axes.get_xticklabels()), strict=False))
+    sideways = dict(
+        zip(axes.get_yticks(), (tick.get_text() for tick in axes.get_yticklabels()), strict=False)
+    )
+    prefix = f"{drawn.label}: " if drawn.label else ""
+    if len(drawn.y) <= 12:
+        each = []
+        for place, value in zip(drawn.x, drawn.y, strict=True):
+            near = min(names or sideways, key=lambda tick: abs(tick - place), default=place)
+            name = names.get(near) or sideways.get(near) or _at(axes, place)
+            each.append(f"{name} {number(value)}")
+        return prefix + ", ".join(each) + "."
+    return f"{prefix}{len(drawn.y)} bars between {number(drawn.y.min())} and {number(drawn.y.max())}."
+
+
+def _axes_in_words(axes: Axes) -> str:
+    """One chart: its kind and axes, then everything in it."""
+    sets = _drawn(axes)
+    kinds = {drawn.kind for drawn in sets}
+    order = {"bars": "Bar chart", "image": "Heat map", "points": "Scatter chart", "line": "Line chart"}
+    kind = next((name for kind, name in order.items() if kind in kinds), "Chart")
+    over = f" over {axes.get_xlabel()}" if axes.get_xlabel() else ""
+    title = f" '{axes.get_title()}'" if axes.get_title() else ""
+    words = [f"{kind}{title} of {axes.get_ylabel() or 'values'}{over}."]
+    for drawn in sets:
+        if drawn.kind == "line":
+            words.append(_line_in_words(axes, drawn))
+        elif drawn.kind == "bars":
+            words.append(_bars_in_words(axes, drawn))
+        elif drawn.kind == "level":
+            words.append(
+                f"A level line at {number(float(drawn.y[0]))}{f' ({drawn.label})' if drawn.label else ''}."
+            )
+        elif drawn.kind == "upright":
+            words.append(f"A mark at {_at(axes, drawn.x[0])}{f' ({drawn.label})' if drawn.label else ''}.")
+        elif drawn.kind == "spread":
+            words.append(f"Error bars of up to {number(np.nanmax(drawn.y))} either side.")
+        elif np.isfinite(drawn.y).any():
+            low, high = number(np.nanmin(drawn.y)), number(np.nanmax(drawn.y))
+            count = "cells" if drawn.kind == "image" else "points"
+            words.append(f"{drawn.label or 'Values'}: {len(drawn.y)} {count} between {low} and {high}.")
+    return " ".join(words)
+
+
+def alternative_text(figure: Figure) -> str:
+    """`figure` in a few sentences computed from the plotted data, for readers who do not see it."""
+    charts = [_axes_in_words(axes) for axes in _charts(figure) if _drawn(axes)]
+    title = _titles(figure)
+    lead = f"{title}. " if title and len(charts) != 1 else ""
+    return lead + " ".join(charts) if charts else title or "Figure."

@@ -1,0 +1,82 @@
+"""The three networks that go by the paper's name, as plain Keras models (sections 2, 3.1 and 3.2).
+
+`printed`
+    the program of section 3.2: LSTM layers with relu, dropout after each, and always three outputs.
+`figure`
+    Fig. 1 and the text around it: LSTM layers with dropout that all return sequences, flattening,
+    a hidden dense layer, an output layer. (Flattening a vector would do nothing, so the last LSTM
+    layer returns its whole sequence here.)
+`textbook`
+    what most readers would write: LSTM layers with tanh, dropout after each, a dense output layer.
+"""
+
+from collections.abc import Sequence
+
+from vdslib._tensorflow import keras, seed_everything
+
+__all__ = ["ACTIVATIONS", "NETWORKS", "PRINTED_OUTPUTS", "build"]
+
+ACTIVATIONS = {"printed": "relu", "figure": "tanh", "textbook": "tanh"}
+"""The default activation of each network's LSTM layers."""
+
+NETWORKS = tuple(ACTIVATIONS)
+
+PRINTED_OUTPUTS = 3
+"""The printed program ends in three outputs, whatever it is to forecast."""
+
+
+def build(
+    network: str,
+    *,
+    window: int,
+    features: int,
+    outputs: int = 1,
+    units: Sequence[int] = (64, 32),
+    activation: str | None = None,
+    dropout: float = 0.2,
+    recurrent_dropout: float = 0.0,
+    dense_units: int = 32,
+    seed: int = 0,
+) -> keras.Model:
+    """Build one of the three networks, not compiled, with weights that depend on `seed` alone.
+
+    Input `[samples, window, features]`, output `[samples, outputs]` (`printed`: `[samples, 3]`).
+
+    `units` holds the size of each LSTM layer; `activation` is that of the LSTM layers (None or "":
+    the network's own, see `ACTIVATIONS`). `dropout` is the share of values switched off after each
+    LSTM layer while training, as in the printed program; `recurrent_dropout` acts within the LSTM
+    layers, on the state that passes from one time step to the next, as the text says. `dense_units`
+    is the size of the hidden dense layer, which only `figure` has.
+
+    Side effect: seeds Python, NumPy and TensorFlow with `seed`. ValueError for an unknown network,
+    no LSTM layer, or a share outside [0, 1).
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"unknown network {network!r}; valid are {', '.join(NETWORKS)}")
+    if not units or min(units) < 1:
+        raise ValueError(f"units must name at least one LSTM layer of at least one unit, not {list(units)}")
+    for name, share in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must lie in [0, 1), not {share}")
+    seed_everything(seed)
+    layers = [keras.Input((window, features), name="window")]
+    for number, size in enumerate(units, start=1):
+        last = number == len(units)
+        layers += [
+            keras.layers.LSTM(
+                size,
+                activation=activation or ACTIVATIONS[network],
+                recurrent_dropout=recurrent_dropout,
+                return_sequences=network == "figure" or not last,
+                name=f"lstm_{number}",
+            ),
+            keras.layers.Dropout(dropout, name=f"dropout_{number}"),
+        ]
+    if network == "figure":
+        layers += [
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(dense_units, activation="relu", name="dense"),
+        ]
+    outputs = PRINTED_OUTPUTS if network == "printed" else outputs
+    layers.append(keras.layers.Dense(outputs, name="output"))
+    return keras.Sequential(layers, name=network)
