@@ -1,0 +1,269 @@
+"""From telemetry to training data: chronological split, normalisation, windows (paper, section 2).
+
+The past and the future never mix: the split is by time, the scalers see training rows only, and a window
+belongs to a part only if all its rows do. Windows are strides over one scaled table, not copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.preprocessing import MinMaxScaler
+
+from vdslib.telemetry import TelemetryError, origin_of
+
+__all__ = ["USAGES", "Prepared", "Windows", "folds", "prepare"]
+
+USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Samples for a forecaster. With t the last row of a sample's inputs:
+
+    x      [samples, time steps, features]: scaled rows t-window+1 .. t; a read-only view of the scaled table
+           while the samples follow one another (a gap or a second node in between makes it a copy)
+    y      [samples, horizon]: the scaled target in rows t+1 .. t+horizon
+    times  [samples]: time of row t+1 (UTC, datetime64)
+    node   [samples]: name of the node
+    last   [samples]: the scaled target in row t, the last one known
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    times: np.ndarray
+    node: np.ndarray
+    last: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: np.ndarray | slice) -> Windows:
+        """The samples at ``index``; a run of consecutive ones stays a view."""
+        chosen = _as_slice(index) if isinstance(index, np.ndarray) else index
+        return Windows(
+            self.x[chosen], self.y[chosen], self.times[chosen], self.node[chosen], self.last[chosen]
+        )
+
+    def step(self, h: int) -> Windows:
+        """The same samples with one target only, h steps ahead (1 .. horizon): y is [samples, 1]."""
+        if not 1 <= h <= self.y.shape[1]:
+            raise ValueError(f"step {h} lies outside the horizon of {self.y.shape[1]}")
+        return Windows(self.x, self.y[:, h - 1 : h], self.times, self.node, self.last)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows of all parts, and what made them. ``train_full`` is train and validation without a border."""
+
+    train: Windows
+    validation: Windows
+    train_full: Windows
+    test: Windows
+    x_scaler: MinMaxScaler
+    y_scaler: MinMaxScaler
+    features: list[str]
+    target: str
+    window: int
+    horizon: int
+
+    def to_units(self, y: np.ndarray) -> np.ndarray:
+        """Scaled targets or forecasts of any shape, in the target's own unit."""
+        y = np.asarray(y, dtype=float)
+        return self.y_scaler.inverse_transform(y.reshape(-1, 1)).reshape(y.shape)
+
+
+def prepare(
+    frame: pd.DataFrame,
+    *,
+    features: Sequence[str],
+    target: str,
+    window: int = 10,
+    horizon: int = 1,
+    test: float = 0.2,
+    validation: float = 0.2,
+) -> Prepared:
+    """Split, scale and cut ``frame`` (telemetry sorted by node and time) into windows.
+
+    The last share ``test`` of the timestamps is the test part; the last share ``validation`` of those before
+    it is the validation part. Both scalers map the range over all rows before the test part, validation
+    included, to 0 .. 1, so later values may lie outside. A window of ``window`` input rows and ``horizon``
+    target rows is left out if it touches two parts or two nodes, spans a gap (a time step other than the
+    node's median), or holds an empty value.
+
+    Raises TelemetryError if a column is missing or no number, or if a part has too few rows for one window;
+    ValueError for impossible settings.
+    """
+    features = list(features)
+    _check_settings(features, window, horizon, test, validation)
+    table = _numbers(frame, list(dict.fromkeys([*features, target])))
+    times = frame["timestamp"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    nodes = frame["node"].to_numpy(dtype=object)
+    part = _parts(times, test, validation)
+
+    known = part < 2
+    rows = table[features].to_numpy()
+    goal = table[[target]].to_numpy()
+    if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
+        raise _too_few(frame, features, target, window, horizon, "training")
+    x_scaler, y_scaler = MinMaxScaler().fit(rows[known]), MinMaxScaler().fit(goal[known])
+    scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
+
+    gap = _breaks(times, nodes)
+    usable = _usable(scaled, y, window, horizon)
+
+    def cut(labels: np.ndarray, label: int) -> Windows:
+        starts = _starts(labels, label, gap, usable, window + horizon)
+        return _windows(scaled, y, times, nodes, starts, window, horizon)
+
+    parts = {"training": cut(part, 0), "validation": cut(part, 1), "test": cut(part, 2)}
+    for name, share in (("training", 1), ("validation", validation), ("test", test)):
+        if share and not len(parts[name]):
+            raise _too_few(frame, features, target, window, horizon, name)
+    return Prepared(
+        parts["training"],
+        parts["validation"],
+        cut((part == 2).astype(int), 0),
+        parts["test"],
+        x_scaler,
+        y_scaler,
+        features,
+        target,
+        window,
+        horizon,
+    )
+
+
+def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """k chronological folds as (training samples, validation samples), index arrays into ``windows``.
+
+    The time covered is cut into k+1 blocks; fold i trains on the first i blocks and validates on the next.
+    Training samples that share a row with a validation sample are purged: among consecutive samples these are
+    the last window + horizon - 1 before the validation block.
+    """
+    unique = np.unique(windows.times)
+    span = windows.x.shape[1] + windows.y.shape[1]
+    if k < 1 or len(unique) < (k + 1) * span:
+        raise ValueError(
+            f"{k} folds need at least {(k + 1) * span} samples at different times, there are {len(unique)}: "
+            "use fewer folds or more rows"
+        )
+    reach = span * np.median(np.diff(unique))
+    edges = [block[0] for block in np.array_split(unique, k + 1)] + [unique[-1] + 1]
+    result: list[tuple[np.ndarray, np.ndarray]] = []
+    for start, stop in zip(edges[1:-1], edges[2:], strict=True):
+        validation = np.flatnonzero((windows.times >= start) & (windows.times < stop))
+        known = np.flatnonzero(windows.times <= start - reach)
+        if not (len(known) and len(validation)):  # only gaps can cause it
+            raise ValueError(f"fold {len(result) + 1} of {k} has no samples: use fewer folds or more rows")
+        result.append((known, validation))
+    return result
+
+
+def _check_settings(features: list[str], window: int, horizon: int, test: float, validation: float) -> None:
+    if not features or len(set(features)) < len(features):
+        raise ValueError(f"features must be a list of different columns, not {features}")
+    if window < 1 or horizon < 1:
+        raise ValueError(f"window and horizon must be 1 or more, not {window} and {horizon}")
+    if not (0 <= test < 1 and 0 <= validation < 1):
+        raise ValueError(f"test and validation must be shares from 0 to below 1, not {test} and {validation}")
+
+
+def _numbers(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The columns as floats; a missing one, one with text or an infinite value is an error."""
+    origin = origin_of(frame)
+    numeric = list(frame.select_dtypes("number").columns)
+    for column in columns:
+        if column not in numeric:
+            problem = "holds text" if column in frame else "is missing from row 0 (the header)"
+            choice = ", ".join(numeric)
+            raise TelemetryError(
+                f"{origin}: column '{column}' {problem}. Choose features and target among {choice}."
+            )
+    table = frame[columns].astype(float)
+    infinite = np.isinf(table.to_numpy())
+    if infinite.any():
+        row, number = np.argwhere(infinite)[0]
+        raise TelemetryError(
+            f"{origin}: column '{columns[number]}', row {row + 1}: the value is infinite. "
+            "Correct it or leave it empty."
+        )
+    return table
+
+
+def _parts(times: np.ndarray, test: float, validation: float) -> np.ndarray:
+    """0 for rows to train on, 1 for validation, 2 for test; by time, so that it holds over several nodes."""
+    unique, position = np.unique(times, return_inverse=True)
+    known = len(unique) - round(test * len(unique))
+    fitted = known - round(validation * known)
+    return (position >= fitted).astype(int) + (position >= known)
+
+
+def _breaks(times: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """True for each row that does not follow the row above it: another node begins, or a gap lies between."""
+    result = np.ones(len(times), dtype=bool)
+    borders = np.flatnonzero(nodes[1:] != nodes[:-1]) + 1
+    for first, last in zip([0, *borders], [*borders, len(times)], strict=True):
+        steps = np.diff(times[first:last])
+        if len(steps):
+            result[first + 1 : last] = steps != np.median(steps)
+    return result
+
+
+def _usable(scaled: np.ndarray, y: np.ndarray, window: int, horizon: int) -> np.ndarray:
+    """For each row: has a window starting here all inputs, the last known target and the targets?"""
+    holes = np.concatenate([[0], np.cumsum(np.isnan(scaled).any(axis=1))])
+    missing = np.concatenate([[0], np.cumsum(np.isnan(y))])
+    first = np.arange(max(0, len(y) - window - horizon + 1))
+    no_hole = holes[first + window] == holes[first]
+    return no_hole & (missing[first + window + horizon] == missing[first + window - 1])
+
+
+def _starts(labels: np.ndarray, label: int, gap: np.ndarray, usable: np.ndarray, span: int) -> np.ndarray:
+    """First rows of the windows whose ``span`` rows all carry ``label``, without a break among them."""
+    change = gap | np.concatenate([[True], labels[1:] != labels[:-1]])
+    segment = np.cumsum(change)
+    first = np.arange(len(usable))
+    whole = segment[first] == segment[first + span - 1]
+    return first[usable & whole & (labels[first] == label)]
+
+
+def _windows(
+    scaled: np.ndarray,
+    y: np.ndarray,
+    times: np.ndarray,
+    nodes: np.ndarray,
+    starts: np.ndarray,
+    window: int,
+    horizon: int,
+) -> Windows:
+    if not len(starts):
+        empty = np.empty((0, window, scaled.shape[1]))
+        return Windows(empty, np.empty((0, horizon)), times[:0], nodes[:0], y[:0])
+    chosen = _as_slice(starts)
+    ahead = _as_slice(starts + window)
+    x = sliding_window_view(scaled, window, axis=0).transpose(0, 2, 1)[chosen]
+    targets = sliding_window_view(y, horizon)[ahead]
+    return Windows(x, targets, times[ahead], nodes[chosen], y[_as_slice(starts + window - 1)])
+
+
+def _as_slice(index: np.ndarray) -> np.ndarray | slice:
+    """A slice where the index counts up by one, since numpy copies for an index array and not for a slice."""
+    if len(index) and index.dtype != bool and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def _too_few(
+    frame: pd.DataFrame, features: list[str], target: str, window: int, horizon: int, part: str
+) -> TelemetryError:
+    columns = ", ".join(f"'{name}'" for name in dict.fromkeys([*features, target]))
+    return TelemetryError(
+        f"{origin_of(frame)}: columns {columns}, rows 1 to {len(frame)}: too few rows for one window in the "
+        f"{part} part. A window needs {window} + {horizon} consecutive rows without gap or empty value: "
+        "use longer telemetry, a smaller window or horizon, or other shares of the parts."
+    )
