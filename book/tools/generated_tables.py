@@ -1,8 +1,10 @@
-"""Sphinx extension: the reference pages are written by the code they describe.
+"""Sphinx extension: the reference pages are written by what they describe.
 
 A line ``<!-- generated: NAME -->`` in a page is replaced, when the page is read, by Markdown made from vdslib
 or from the notebooks. Nothing is written to disk, so a table cannot fall behind its source; the sources are
 noted as dependencies, so the page is built again when one of them changes.
+
+The bibliography's style ``place`` lists references by their field of that name: the paper's own numbering.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from pybtex.plugin import register_plugin
+from pybtex.style.formatting.unsrt import Style
+from pybtex.style.sorting import BaseSortingStyle
 
 from vdslib import experiments, telemetry
 
@@ -59,16 +65,11 @@ def _cell(text: str) -> str:
 
 def data_dictionary() -> str:
     """The columns of the canonical telemetry, from the schema that checks every file."""
+    frame = telemetry.data_dictionary()
     rows = [
-        [
-            f"`{name}`",
-            column.unit or "none",
-            "yes" if column.required else "no",
-            column.meaning,
-        ]
-        for name, column in telemetry.COLUMNS.items()
+        [f"`{row[0]}`", *(str(value) or "-" for value in row[1:])] for row in frame.itertuples(index=False)
     ]
-    return table(["column", "unit", "required", "meaning"], rows)
+    return table(list(frame.columns), rows)
 
 
 # --------------------------------------------------------------------------------- parameter reference
@@ -231,7 +232,22 @@ def fill(app: Any, docname: str, content: list[str]) -> None:
         content[0] = MARKER.sub(write, content[0])
 
 
+class Place(BaseSortingStyle):
+    """Order of a bibliography by the field ``place`` of its entries."""
+
+    def sort(self, entries: Any) -> list[Any]:
+        return sorted(entries, key=lambda entry: int(entry.fields["place"]))
+
+
+class ByPlace(Style):
+    """A style of bibliography in that order."""
+
+    default_sorting_style = "place"
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Connect to Sphinx."""
+    register_plugin("pybtex.style.sorting", "place", Place)
+    register_plugin("pybtex.style.formatting", "place", ByPlace)
     app.connect("source-read", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
