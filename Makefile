@@ -1,0 +1,43 @@
+# The commands of the book. Only Python 3.11 to 3.13 (with venv), make and a package index are needed.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+BIN := .venv/bin
+READY := .venv/.ready
+UV ?= uv
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks lab lock clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+book: $(READY)  ## run the notebooks that are out of date, render the book
+	@$(BIN)/python book/tools/build.py book
+
+# one pytest process for unit tests, notebooks and pages: TensorFlow alone takes seconds to import
+test: $(READY)  ## run all tests: units, every committed notebook, the strict build, lint, types
+	$(BIN)/pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY="name name" for some)
+	@$(BIN)/python book/tools/build.py notebooks $(ONLY)
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+lock:  ## renew requirements.lock and environment.yml from pyproject.toml (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or make UV=/path/to/uv lock"; exit 1; }
+	$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --quiet \
+	  --custom-compile-command "make lock" -o requirements.lock
+	$(PYTHON) book/tools/environment.py conda
+
+clean:  ## remove what was built; the environment stays
+	rm -rf _build
+
+# stamped: done again only when the lock or the project's own description changed
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11, 3.12 or 3.13"; exit 1; }
+	@$(PYTHON) book/tools/environment.py setup
+	@touch $@
