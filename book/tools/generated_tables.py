@@ -195,7 +195,7 @@ def _indent(text: str) -> str:
 
 def _first_sentence(node: ast.FunctionDef | ast.ClassDef) -> str:
     paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
-    return _prose(re.split(r"(?<=[.;:])\s", " ".join(paragraph.split()) + " ")[0].rstrip(";: "))
+    return _prose(re.split(r"(?<=[.;:])\s", " ".join(paragraph.split()) + " ")[0].rstrip(".;: "))
 
 
 def _prose(text: str) -> str:

@@ -1,0 +1,291 @@
+"""The pages of the book and the texts at the top: what they name exists, what they tell readers to type works."""
+
+import argparse
+import inspect
+import re
+import runpy
+import shlex
+
+import generated_tables
+import nbformat
+import pytest
+import yaml
+from pybtex.database import parse_file
+
+from vdslib import cli, experiments, telemetry
+
+ROOT = experiments.root()
+BOOK = ROOT / "book"
+PAGES = sorted(BOOK.glob("*.md"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+# the references of the paper in its order, by DOI as printed there
+PAPER = [
+    "10.48550/arXiv.2207.02937",
+    "10.1186/s13638-019-1605-z",
+    "10.3390/math12020200",
+    "10.3390/s24103004",
+    "10.3390/info15030136",
+    "10.3390/technologies12060081",
+    "10.1007/s10723-024-09746-6",
+    "10.1186/s13677-021-00276-0",
+    "10.1186/s13677-022-00362-x",
+    "10.1186/s43067-023-00081-6",
+    "10.48550/arXiv.1605.08695",
+    "10.1613/jair.953",
+]
+
+
+@pytest.fixture(scope="module")
+def references():
+    return parse_file(BOOK / "references.bib").entries
+
+
+def text_of(path):
+    """The prose of a page or of a notebook's Markdown cells."""
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(path, language):
+    """Contents of the fenced blocks of a language in a page."""
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+# ---------------------------------------------------------------------------------------------- references
+
+
+def test_dois_are_well_formed(references):
+    for key, entry in references.items():
+        if "doi" in entry.fields:
+            assert re.fullmatch(r"10\.\d{4,9}/[!-~]+", entry.fields["doi"]), key
+
+
+def test_the_twelve_references_of_the_paper_are_there_in_its_order(references):
+    ours = {
+        int(entry.fields["place"]): entry.fields["doi"]
+        for entry in references.values()
+        if entry.fields["keywords"] == "paper"
+    }
+    assert [ours[place] for place in sorted(ours)] == PAPER
+
+
+def test_every_other_reference_is_shown_too(references):
+    kinds = {entry.fields["keywords"] for entry in references.values()}
+    assert kinds == {"paper", "book"}
+    shown = re.findall(r':filter: keywords % "(\w+)"', text_of(BOOK / "bibliography.md"))
+    assert sorted(shown) == ["book", "paper"]
+
+
+def test_the_retracted_article_is_marked_in_list_and_text(references):
+    entry = next(entry for entry in references.values() if entry.fields["doi"] == PAPER[8])
+    assert "RETRACTED ARTICLE" in entry.fields["title"]
+    assert "RETRACTED" in entry.fields["note"]
+    page = text_of(BOOK / "bibliography.md")
+    warning = re.search(r":::\{warning\}(.*?):::", page, re.DOTALL)
+    assert warning and "**retracted article**" in warning[1] and f"`{entry.key}`" in warning[1]
+
+
+@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: path.name)
+def test_citations_have_an_entry(references, path):
+    cited = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(path))
+    keys = {key.strip() for group in cited for key in group.split(",")}
+    assert keys <= set(references)
+
+
+# ------------------------------------------------------------------------------------------------ glossary
+
+
+def glossary_terms():
+    body = blocks(BOOK / "glossary.md", r"\{glossary\}")[0]
+    return [line.strip() for line in body.splitlines() if line and not line.startswith(" ")]
+
+
+def test_glossary_terms_are_unique_and_have_a_meaning():
+    terms = glossary_terms()
+    assert len({term.lower() for term in terms}) == len(terms)
+    assert not re.search(r"^\S.*\n\n", blocks(BOOK / "glossary.md", r"\{glossary\}")[0], re.MULTILINE)
+
+
+def test_the_abbreviations_of_the_paper_share_one_entry():
+    assert re.search(
+        r"^VDS\nVRS\nHRS\nВРС\n  \S", blocks(BOOK / "glossary.md", r"\{glossary\}")[0], re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: path.name)
+def test_terms_used_are_in_the_glossary(path):
+    used = re.findall(r"\{term\}`([^`]+)`", text_of(path))
+    names = {re.sub(r".*<([^>]+)>", r"\1", " ".join(name.split())) for name in used}
+    assert {name.lower() for name in names} <= {term.lower() for term in glossary_terms()}
+
+
+# ---------------------------------------------------------------------------------------- top-level texts
+
+
+def test_files_named_in_the_readme_exist():
+    named = re.findall(r"`([\w./-]+)`", text_of(ROOT / "README.md"))
+    paths = [name for name in named if ("/" in name or "." in name or name.isupper()) and name != ".venv"]
+    assert len(paths) >= 12
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+
+
+def make_targets():
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_make_commands_exist(path):
+    named = re.findall(r"^make ([a-z]+)", "\n".join(blocks(path, "bash")), re.MULTILINE)
+    named += re.findall(r"`make ([a-z]+)", text_of(path))
+    assert set(named) <= make_targets()
+
+
+def test_every_make_target_is_in_the_readme():
+    assert make_targets() - {"help"} <= set(re.findall(r"`make ([a-z]+)`", text_of(ROOT / "README.md")))
+
+
+def test_the_readme_begins_with_the_two_commands():
+    commands = blocks(ROOT / "README.md", "bash")[0].splitlines()
+    assert [line.split("#")[0].strip() for line in commands] == ["make book", "make test"]
+
+
+def test_citation_and_licence_agree():
+    citation = yaml.safe_load(text_of(ROOT / "CITATION.cff"))
+    assert citation["cff-version"] and citation["license"] == "MIT"
+    assert {person["family-names"] for person in citation["references"][0]["authors"]} == {
+        "Tolstoluzka",
+        "Telezhenko",
+    }
+    licence = text_of(ROOT / "LICENSE")
+    assert "MIT License" in licence and "Creative Commons Attribution 4.0" in licence
+
+
+# ------------------------------------------------------------------------------------ commands on the pages
+
+
+def commands():
+    """Every command line of the pages that is not ``make``; continued lines are joined."""
+    for path in (ROOT / "README.md", *PAGES):
+        for block in blocks(path, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.strip() and not line.startswith("make"):
+                    yield pytest.param(line, id=f"{path.name}: {line[:60]}")
+
+
+def papermill_parser():
+    """The part of papermill's command line that the pages use."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("notebook")
+    parser.add_argument("output")
+    parser.add_argument("-p", nargs=2, action="append", default=[], dest="given")
+    parser.add_argument("-y", default="{}", dest="yaml")
+    return parser
+
+
+@pytest.mark.parametrize("line", list(commands()))
+def test_commands_can_be_typed(line, tmp_path, monkeypatch):
+    program, *arguments = shlex.split(line)
+    if program == "papermill":
+        options = papermill_parser().parse_args(arguments)
+        given = {**yaml.safe_load(options.yaml), **dict(options.given)}
+        assert (ROOT / options.notebook).is_file()
+        assert experiments.check(ROOT / options.notebook, given).keys() == given.keys()
+    elif program == "vds":
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "small.yaml").write_text(blocks(BOOK / "rerun.md", "yaml")[0])
+        options = cli.parser().parse_args(arguments)
+        if options.name == "params":
+            assert experiments.parameters(options.notebook)
+        if options.name == "run":
+            given = {**cli.read_parameters(options.file), **dict(options.given)}
+            assert experiments.check(options.notebook, given).keys() == given.keys()
+    else:
+        assert program in {"source", "jupyter"}, f"no test knows {program}"
+
+
+def test_the_example_of_own_telemetry_is_valid(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-telemetry.csv").write_text(blocks(BOOK / "rerun.md", "text")[0])
+    (tmp_path / "example.py").write_text(blocks(BOOK / "rerun.md", "python")[0])
+    names = runpy.run_path("example.py")
+    assert len(names["frame"]) == 4
+    assert telemetry.default_target(names["frame"]) == "cpu_usage"
+
+
+# ---------------------------------------------------------------------------------------------- datasheet
+
+
+def test_the_datasheet_is_complete_and_fits_the_file():
+    sheet = text_of(ROOT / "data" / "README.md")
+    recorded = ROOT / "data" / "vds_data.csv"
+    assert "@@" not in sheet
+    assert telemetry.checksum(recorded) in sheet
+    rows = recorded.read_text(encoding="utf-8").count("\n") - 1
+    assert f"{rows:,} rows" in sheet
+    assert "CC BY 4.0" in sheet
+
+
+def test_the_datasheet_describes_the_columns_of_the_file_in_order():
+    sheet = text_of(ROOT / "data" / "README.md").split("## Columns")[1].split("\n## ")[0]
+    described = re.findall(r"^\| `(\w+)` \|", sheet, re.MULTILINE)
+    with (ROOT / "data" / "vds_data.csv").open(encoding="utf-8") as file:
+        header = file.readline().strip().split(",")
+    assert described == header
+
+
+# ------------------------------------------------------------------------------------------ generated pages
+
+
+class App:
+    """As much of a Sphinx application as the extension needs."""
+
+    def __init__(self):
+        self.dependencies = []
+        self.env = self
+
+    def note_dependency(self, path):
+        self.dependencies.append(path)
+
+
+def filled(page):
+    app, content = App(), [text_of(BOOK / f"{page}.md")]
+    generated_tables.fill(app, f"book/{page}", content)
+    assert "<!-- generated" not in content[0]
+    return content[0], app.dependencies
+
+
+def test_the_data_dictionary_has_every_column():
+    text, dependencies = filled("data-dictionary")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(telemetry.COLUMNS)
+    assert str(ROOT / "vdslib" / "telemetry.py") in dependencies
+
+
+def test_the_parameter_page_has_every_parameter_of_every_notebook():
+    text, dependencies = filled("parameters")
+    sections = {part.splitlines()[0].strip("`"): part for part in text.split("\n## ")[1:]}
+    assert list(sections) == [path.stem for path in NOTEBOOKS]
+    for path in NOTEBOOKS:
+        rows = re.findall(r"^\| `(\w+)` \|", sections[path.stem], re.MULTILINE)
+        assert rows == [parameter.name for parameter in experiments.parameters(path)]
+        assert str(path) in dependencies
+
+
+def test_the_library_page_has_every_public_module_and_name():
+    text, _ = filled("api")
+    modules = [path for path in (ROOT / "vdslib").rglob("*.py") if not path.stem.startswith("_")]
+    for path in modules:
+        assert f"## `{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}`" in text
+    assert "def read(source: str | Path) -> pd.DataFrame:" in text
+    for name in telemetry.__all__:
+        if inspect.isclass(getattr(telemetry, name)) or inspect.isfunction(getattr(telemetry, name)):
+            assert f"| `{name}` |" in text
+
+
+def test_a_marker_that_nothing_answers_is_refused():
+    with pytest.raises(ValueError, match="nothing is called 'columns'"):
+        generated_tables.fill(App(), "book/page", ["<!-- generated: columns -->"])
