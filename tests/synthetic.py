@@ -7,8 +7,8 @@ import pandas as pd
 def recording(seconds: int = 600, nodes: int = 4, seed: int = 0) -> pd.DataFrame:
     """Telemetry of ``nodes`` nodes, one row per second and node, sorted by node and time.
 
-    Demand is a sine with noise; every 45 s the number of active nodes changes; work beyond the capacity of the active
-    nodes is late, so that productivity falls below 100.
+    Demand is a sine with noise; every 45 s the number of active nodes changes; work beyond the capacity of
+    the active nodes is late, so that productivity falls below 100.
     """
     random = np.random.default_rng(seed)
     second = np.arange(seconds)

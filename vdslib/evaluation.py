@@ -67,7 +67,7 @@ def skill(error: float, reference_error: float) -> float:
 
 
 class Shift(NamedTuple):
-    """``best`` is the k of the smallest of ``errors``: the MSE of y_pred(t) against y_true(t-k), k = 0, 1 .."""
+    """``best`` is the k of the least of ``errors``, the MSE of y_pred(t) and y_true(t-k) for k = 0, 1, .."""
 
     best: int
     errors: np.ndarray

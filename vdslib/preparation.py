@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def prepare(
     features = list(features)
     _check_settings(features, window, horizon, test, validation)
     table = _numbers(frame, list(dict.fromkeys([*features, target])))
-    times = frame["timestamp"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     nodes = frame["node"].to_numpy(dtype=object)
     part = _parts(times, test, validation)
 
@@ -155,7 +156,7 @@ def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     reach = span * np.median(np.diff(unique))
     edges = [block[0] for block in np.array_split(unique, k + 1)] + [unique[-1] + 1]
     result: list[tuple[np.ndarray, np.ndarray]] = []
-    for start, stop in zip(edges[1:-1], edges[2:], strict=True):
+    for start, stop in pairwise(edges[1:]):
         validation = np.flatnonzero((windows.times >= start) & (windows.times < stop))
         known = np.flatnonzero(windows.times <= start - reach)
         if not (len(known) and len(validation)):  # only gaps can cause it

@@ -8,6 +8,7 @@ source that cannot measure an optional column leaves the column out; nothing is 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import zlib
@@ -316,7 +317,7 @@ def system_series(frame: pd.DataFrame) -> pd.DataFrame:
     if complete.empty:
         raise TelemetryError(
             f"{origin_of(frame)}: column 'timestamp', rows 1 to {len(frame)}: no timestamp has a row of "
-            "every node, so there is no series of the whole system. Select single nodes, or align their times."
+            "every node, so there is no series of the system. Select single nodes, or align their times."
         )
     rows = frame[frame["timestamp"].isin(complete)]
     groups = rows.groupby("timestamp")
@@ -382,13 +383,12 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
         "%Y-%m-%dT%H:%M:%SZ" if (checked["timestamp"].dt.microsecond == 0).all() else "%Y-%m-%dT%H:%M:%S.%fZ"
     )
     checked["timestamp"] = checked["timestamp"].dt.strftime(form)
+    content = checked.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n").encode()
+    if path.suffix == ".gz":  # without time and name inside: the same telemetry gives the same bytes
+        content = gzip.compress(content, mtime=0)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # A fixed time inside the compressed file: the same telemetry gives the same bytes.
-        compression = {"method": "gzip", "mtime": 1} if path.suffix == ".gz" else None
-        checked.to_csv(
-            temporary, index=False, float_format=FLOAT_FORMAT, lineterminator="\n", compression=compression
-        )
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

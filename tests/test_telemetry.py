@@ -1,0 +1,320 @@
+"""Reading, checking, aggregating and writing telemetry; and one clear message for each kind of bad input."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import recording
+
+from vdslib import telemetry
+from vdslib.telemetry import COLUMNS, SCHEMA, TelemetryError
+
+ROW = 4  # the data row that the bad-input tests damage; its line in the file is one more
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return recording(120)
+
+
+@pytest.fixture
+def lines(frame, tmp_path):
+    """The lines of a good file with two nodes, header first."""
+    telemetry.write(frame[frame["node"].isin(["node-1", "node-2"])], tmp_path / "good.csv")
+    return (tmp_path / "good.csv").read_text().splitlines()
+
+
+def message(tmp_path, content, name="bad.csv"):
+    """What reading ``content`` raises; it must be ours, name the file, and show no other exception."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TelemetryError) as caught:
+        telemetry.read(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def damaged(lines, column, value):
+    """The file's text with ``value`` in ``column`` of data row ROW."""
+    fields = lines[ROW].split(",")
+    fields[lines[0].split(",").index(column)] = value
+    return "\n".join([*lines[:ROW], ",".join(fields), *lines[ROW + 1 :]]) + "\n"
+
+
+def test_a_file_is_read_as_it_was_written(frame, tmp_path):
+    for name in ("a.csv", "a.csv.gz"):
+        telemetry.write(frame, tmp_path / name)
+        back = telemetry.read(tmp_path / name)
+        pd.testing.assert_frame_equal(back, telemetry.validate(frame), rtol=1e-5, check_exact=False)
+    assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("2026-01-05T08:00:00Z,node-1,")
+
+
+def test_types_follow_the_declaration(frame, tmp_path):
+    telemetry.write(frame, tmp_path / "a.csv")
+    types = telemetry.read(tmp_path / "a.csv").dtypes.astype(str)
+    expected = {
+        "time": "datetime64[us, UTC]",
+        "number": "float64",
+        "count": "int64",
+        "flag": "int64",
+        "text": "str",
+    }
+    assert dict(types) == {name: expected[COLUMNS[name].kind] for name in frame}
+
+
+def test_rows_come_sorted_by_node_and_time(frame):
+    by_time = frame.sort_values(["timestamp", "node"], ascending=[True, False])
+    result = telemetry.validate(by_time)
+    assert result["node"].is_monotonic_increasing
+    assert len(result) == len(frame)
+    assert all(group["timestamp"].is_monotonic_increasing for _, group in result.groupby("node"))
+
+
+def test_the_misspelt_column_is_accepted_and_written_right(frame, tmp_path):
+    misspelt = frame.rename(columns={"system_productivity": "system_prodactivity"})
+    misspelt.to_csv(tmp_path / "a.csv", index=False)
+    assert "system_productivity" in telemetry.read(tmp_path / "a.csv")
+    telemetry.write(misspelt, tmp_path / "b.csv")
+    header = (tmp_path / "b.csv").read_text().splitlines()[0]
+    assert "system_productivity" in header and "prodactivity" not in header
+
+
+def test_optional_columns_stay_absent(frame, tmp_path):
+    telemetry.write(frame[["timestamp", "node", "cpu_usage"]], tmp_path / "a.csv")
+    assert list(telemetry.read(tmp_path / "a.csv")) == ["timestamp", "node", "cpu_usage"]
+
+
+def test_undeclared_columns_are_kept(frame):
+    result = telemetry.validate(frame.assign(power="12.5", note="calm"))
+    assert result["power"].dtype == float and result["power"].eq(12.5).all()
+    assert result["note"].eq("calm").all()
+
+
+def test_empty_values_are_allowed_where_declared(lines, tmp_path):
+    path = tmp_path / "a.csv"
+    for column in [name for name, column in COLUMNS.items() if column.may_be_empty]:
+        path.write_text(damaged(lines, column, ""))
+        assert np.isnan(telemetry.read(path)[column].iloc[ROW - 1])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(lines, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).encode())
+    assert "timestamp" in telemetry.read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("cpu_usage", "much", "'much' is not a number"),
+        ("memory_usage", "12,5".replace(",", ";"), "'12;5' is not a number"),
+        ("cpu_usage", "", "empty or NaN"),
+        ("disc_usage", "nan", "empty or NaN"),
+        ("demand", "NaN", "empty or NaN"),
+        ("network_usage", "inf", "inf is infinite"),
+        ("latency_mean", "-inf", "-inf is negative"),
+        ("cpu_usage", "-3", "-3.0 is negative"),
+        ("system_productivity", "120", "120.0 is above 100"),
+        ("active", "2", "2 is neither 0 nor 1"),
+        ("jobs_completed", "2.5", "'2.5' is not a whole number"),
+        ("queue_length", "inf", "'inf' is not a whole number"),
+        ("slots", "", "empty or NaN"),
+        ("node", "", "empty or NaN"),
+        ("timestamp", "yesterday", "'yesterday' is not a time"),
+        ("timestamp", "", "empty or NaN"),
+    ],
+)
+def test_a_bad_value_is_located(lines, tmp_path, column, value, problem):
+    text = message(tmp_path, damaged(lines, column, value))
+    assert f"column '{column}', row {ROW} (line {ROW + 1} of the file): " in text
+    assert problem in text
+    assert "leave out the row" in text
+
+
+def test_the_first_of_several_bad_values_is_named(lines, tmp_path):
+    late = lines[ROW + 9].split(",")
+    late[2] = "-1"
+    text = damaged([*lines[: ROW + 9], ",".join(late), *lines[ROW + 10 :]], "memory_usage", "-2")
+    assert f"column 'memory_usage', row {ROW} " in message(tmp_path, text)
+
+
+def test_a_duplicate_row_is_named(lines, tmp_path):
+    text = message(tmp_path, "\n".join([*lines[: ROW + 1], lines[ROW]]))
+    assert "column 'timestamp', row 5 (line 6 of the file)" in text
+    assert "duplicate" in text and "node-1" in text and "Keep one" in text
+
+
+def test_a_clock_going_backwards_is_named(lines, tmp_path):
+    swapped = [*lines[:ROW], lines[ROW + 1], lines[ROW], *lines[ROW + 2 :]]
+    text = message(tmp_path, "\n".join(swapped))
+    assert "column 'timestamp', row 5 (line 6 of the file)" in text
+    assert "backwards" in text and "Sort the rows" in text
+
+
+def test_nodes_may_alternate(lines, tmp_path):
+    half = (len(lines) - 1) // 2
+    rows = [line for pair in zip(lines[1 : half + 1], lines[half + 1 :], strict=True) for line in pair]
+    (tmp_path / "a.csv").write_text("\n".join([lines[0], *rows]))
+    assert len(telemetry.read(tmp_path / "a.csv")) == 2 * half
+
+
+@pytest.mark.parametrize("column", ["timestamp", "node", "cpu_usage"])
+def test_a_missing_required_column_is_named(lines, tmp_path, column):
+    text = message(tmp_path, "\n".join([lines[0].replace(column, "else"), *lines[1:]]))
+    assert f"column '{column}' is missing from row 0 (the header)" in text
+    assert "Add or rename" in text and COLUMNS[column].meaning in text
+
+
+def test_a_column_twice_is_named(frame):
+    both = frame.assign(system_prodactivity=frame["system_productivity"])
+    with pytest.raises(TelemetryError, match="'system_productivity' occurs twice"):
+        telemetry.validate(both)
+
+
+@pytest.mark.parametrize("blank", ["", "\n", "\n\n\n"])
+def test_an_empty_file_is_refused(tmp_path, blank):
+    text = message(tmp_path, blank)
+    assert "empty" in text or "No columns" in text
+
+
+def test_a_header_alone_is_refused(lines, tmp_path):
+    assert "no row 1, only the header" in message(tmp_path, lines[0] + "\n")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(TelemetryError, match=r"there is no such file\. Give the path"):
+            telemetry.read(path)
+
+
+def test_a_line_cut_off_is_refused(lines, tmp_path):
+    text = message(tmp_path, "\n".join([*lines[:ROW], lines[ROW][:60]]))
+    assert f"row {ROW} (line {ROW + 1} of the file): the last line ends before this column" in text
+    assert "Delete the line" in text
+
+
+def test_a_line_with_too_many_fields_is_refused(lines, tmp_path):
+    text = message(tmp_path, "\n".join([*lines[:ROW], lines[ROW] + ",1", *lines[ROW + 1 :]]))
+    assert f"line {ROW + 1}" in text and "CSV" in text
+
+
+def test_a_damaged_archive_is_refused(lines, tmp_path):
+    whole = gzip.compress("\n".join(lines).encode())
+    assert "Check that the file is complete" in message(tmp_path, whole[: len(whole) // 2], "bad.csv.gz")
+    assert "Check that the file is complete" in message(tmp_path, b"not compressed", "bad.csv.gz")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    assert "not readable as comma-separated text" in message(tmp_path, bytes(range(128, 256)) * 20)
+
+
+def test_tables_are_checked_as_files_are(frame):
+    damaged = frame.copy()
+    damaged.loc[7, "cpu_usage"] = np.inf
+    with pytest.raises(TelemetryError, match=r"^measured: column 'cpu_usage', row 8: inf is infinite\."):
+        telemetry.validate(damaged, origin="measured")
+
+
+def test_the_schema_accepts_and_refuses_by_itself(frame):
+    SCHEMA.validate(telemetry.validate(frame))
+    with pytest.raises(Exception, match="negative"):
+        SCHEMA.validate(telemetry.validate(frame).assign(demand=-1.0))
+
+
+def test_the_system_series_by_hand():
+    rows = [
+        # node, cpu, disc, completed, latency, due, productivity, active nodes, strategy
+        ("node-1", 10.0, 100.0, 1, 50.0, 3.0, 100.0, 2, "random"),
+        ("node-2", 30.0, 300.0, 3, 90.0, 1.0, 20.0, 2, "random"),
+    ]
+    names = (
+        "node cpu_usage disc_usage jobs_completed latency_mean work_due productivity active_nodes strategy"
+    )
+    names = names.replace("productivity", "system_productivity").split()
+    frame = pd.DataFrame(rows, columns=names).assign(timestamp=pd.Timestamp("2026-01-05T08:00:00Z"))
+    system = telemetry.system_series(telemetry.validate(frame)).iloc[0]
+    assert system["node"] == "system"
+    assert system["cpu_usage"] == 20 and system["disc_usage"] == 400 and system["jobs_completed"] == 4
+    assert system["latency_mean"] == pytest.approx((1 * 50 + 3 * 90) / 4)
+    assert system["system_productivity"] == pytest.approx((3 * 100 + 1 * 20) / 4)
+    assert system["active_nodes"] == 2 and system["strategy"] == "random"
+
+
+def test_empty_values_carry_no_weight(frame):
+    one = frame[frame["timestamp"] == frame["timestamp"].min()].copy()
+    one["work_due"] = [1.0, 1.0, 0.0, 0.0]
+    one["system_productivity"] = [40.0, 60.0, np.nan, np.nan]
+    assert telemetry.system_series(one)["system_productivity"].item() == pytest.approx(50)
+    one["system_productivity"] = np.nan
+    assert np.isnan(telemetry.system_series(one)["system_productivity"].item())
+
+
+def test_seconds_without_every_node_are_left_out_of_the_system(frame):
+    system = telemetry.system_series(frame.drop(index=5))  # node-1, second 5
+    assert len(system) == 119 and frame["timestamp"].iloc[5] not in set(system["timestamp"])
+    apart = frame[(frame["node"] == "node-1") == (frame["timestamp"] < frame["timestamp"].iloc[60])]
+    with pytest.raises(TelemetryError, match="no timestamp has a row of every node"):
+        telemetry.system_series(apart)
+
+
+def test_the_system_series_is_telemetry_too(frame, tmp_path):
+    system = telemetry.system_series(frame)
+    telemetry.write(system, tmp_path / "system.csv")
+    again = telemetry.system_series(telemetry.read(tmp_path / "system.csv"))
+    pd.testing.assert_frame_equal(again, system, rtol=1e-5, check_exact=False, check_dtype=False)
+
+
+def test_selection_of_nodes(frame):
+    assert set(telemetry.select(frame, "all")["node"]) == set(frame["node"])
+    assert set(telemetry.select(frame, "node-2")["node"]) == {"node-2"}
+    assert set(telemetry.select(frame, ["node-1", "node-3"])["node"]) == {"node-1", "node-3"}
+    assert set(telemetry.select(frame, ["node-1", "system"])["node"]) == {"node-1", "system"}
+    pd.testing.assert_frame_equal(telemetry.select(frame, "system"), telemetry.system_series(frame))
+    for wrong in ("node-9", ["node-1", "node-9"], []):
+        with pytest.raises(
+            TelemetryError, match=r"column 'node'.*Choose 'system', 'all', or among node-1, node-2"
+        ):
+            telemetry.select(frame, wrong)
+
+
+def test_the_default_target_is_what_the_source_measures(frame):
+    assert telemetry.default_target(frame) == "system_productivity"
+    assert telemetry.default_target(frame.assign(system_productivity=np.nan)) == "cpu_usage"
+    assert telemetry.default_target(frame[["timestamp", "node", "cpu_usage"]]) == "cpu_usage"
+
+
+def test_writing_is_whole_or_not_at_all(frame, tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    with pytest.raises(TelemetryError):
+        telemetry.write(frame.assign(cpu_usage=-1.0), path)
+
+    def fail(target, content):
+        target.write_text("half")
+        raise OSError("disc full")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match="disc full"):
+        telemetry.write(frame, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"] and path.read_text() == "before"
+
+
+def test_the_same_telemetry_gives_the_same_bytes(frame, tmp_path):
+    for name in ("a.csv.gz", "b.csv.gz"):
+        telemetry.write(frame, tmp_path / name)
+    assert telemetry.checksum(tmp_path / "a.csv.gz") == telemetry.checksum(tmp_path / "b.csv.gz")
+
+
+def test_the_checksum_is_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert telemetry.checksum(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_data_dictionary_has_every_column():
+    table = telemetry.data_dictionary()
+    assert list(table["column"]) == list(COLUMNS)
+    assert table["meaning"].str.len().min() > 10
+    assert dict(zip(table["column"], table["may be empty"], strict=True))["latency_mean"] == "yes"
