@@ -30,7 +30,7 @@ __all__ = ["FIELDS", "Hardware", "hardware", "record", "record_async"]
 
 NODES = 4
 CORES = 0.3  # of one core, per node: four nodes and the dispatcher fit two cores with room to spare
-MEMORY_MB = 128  # allowance per node, the scale of memory_usage
+MEMORY_MB = 256  # allowance per node, the scale of memory_usage
 
 FIELDS = tuple(COLUMNS)
 

@@ -44,9 +44,9 @@ class JobClass:
 
 
 CLASSES = (
-    JobClass("request", 9.0, 0.5, 3_000, 0, 12, 24, 0.4),
-    JobClass("report", 42.0, 0.6, 8_000, 96, 24, 96, 0.8),
-    JobClass("batch", 60.0, 0.3, 12_000, 256, 128, 16, 2.0),
+    JobClass("request", 9.0, 0.5, 4_096, 0, 12, 24, 0.4),
+    JobClass("report", 42.0, 0.6, 8_192, 96, 24, 96, 0.8),
+    JobClass("batch", 60.0, 0.3, 12_288, 256, 128, 16, 2.0),
 )
 
 
