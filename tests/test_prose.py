@@ -169,12 +169,15 @@ def test_citation_and_licence_agree():
 
 
 def commands():
-    """Every command line of the pages that is not ``make``; continued lines are joined."""
+    """Every command line of the pages that is not ``make``, and every use of ``vds`` in the notebooks."""
     for path in (ROOT / "README.md", *PAGES):
         for block in blocks(path, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.strip() and not line.startswith("make"):
                     yield pytest.param(line, id=f"{path.name}: {line[:60]}")
+    for path in NOTEBOOKS:
+        for line in re.findall(r"(?:^|`)(vds (?:run|params|record) [^`\n]+)", text_of(path), re.MULTILINE):
+            yield pytest.param(line, id=f"{path.name}: {line[:60]}")
 
 
 def papermill_parser():
