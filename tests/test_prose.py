@@ -13,6 +13,7 @@ import yaml
 from pybtex.database import parse_file
 
 from vdslib import cli, experiments, telemetry
+from vdslib.testbed import recorder, workload
 
 ROOT = experiments.root()
 BOOK = ROOT / "book"
@@ -239,6 +240,17 @@ def test_the_datasheet_describes_the_columns_of_the_file_in_order():
     with (ROOT / "data" / "vds_data.csv").open(encoding="utf-8") as file:
         header = file.readline().strip().split(",")
     assert described == header
+
+
+def test_the_datasheet_describes_the_testbed_as_it_is():
+    sheet = text_of(ROOT / "data" / "README.md")
+    assert f"each with {recorder.CORES:g} of a core" in sheet
+    for kind in workload.CLASSES:
+        disc = f"{kind.disc_kb:,} KB" if kind.disc_kb else "none"
+        moved = f"{kind.request_kb}, {kind.reply_kb} KB"
+        times = f"{kind.cpu_ms:g} ms", f"{kind.deadline_s:g} s"
+        row = f"| {kind.name} | {times[0]} | {kind.memory_kb:,} KB | {disc} | {moved} | {times[1]} |"
+        assert row in sheet
 
 
 # ------------------------------------------------------------------------------------------ generated pages
