@@ -45,23 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
-        prog="vds",
-        description="Record, forecast and study a virtual distributed system.",
+        prog="vds", description="Record, forecast and study a virtual distributed system."
     )
     commands = top.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
     recording = commands.add_parser("record", help="run the testbed and record its telemetry")
     recording.add_argument(
-        "--minutes",
-        type=_minutes,
-        default=20.0,
-        help="length of the recording (default 20)",
+        "--minutes", type=_minutes, default=20.0, help="length of the recording (default 20)"
     )
     recording.add_argument("--out", type=Path, required=True, help="file to write, CSV")
     recording.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="seed of the demand and the exploration plan (default 0)",
+        "--seed", type=int, default=0, help="seed of the demand and the exploration plan (default 0)"
     )
     recording.set_defaults(command=record)
 
@@ -83,18 +76,10 @@ def parser() -> argparse.ArgumentParser:
         help="one parameter",
     )
     running.add_argument(
-        "-f",
-        type=Path,
-        metavar="FILE",
-        dest="file",
-        help="YAML file of parameters; -p goes before it",
+        "-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it"
     )
     running.add_argument(
-        "-o",
-        type=Path,
-        metavar="OUTPUT",
-        dest="output",
-        help="executed copy (default runs/NAME.ipynb)",
+        "-o", type=Path, metavar="OUTPUT", dest="output", help="executed copy (default runs/NAME.ipynb)"
     )
     running.set_defaults(command=run)
     return top

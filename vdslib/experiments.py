@@ -97,7 +97,7 @@ def find(notebook: str | Path) -> Path:
     chapters = sorted(path.stem for path in folder.glob("*.ipynb"))
     near = difflib.get_close_matches(Path(name).stem, chapters, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise NotebookError(f"there is no notebook {name!r}{hint} The chapters are: {', '.join(chapters)}")
+    raise NotebookError(f"there is no notebook {name!r}{hint}\nThe chapters are: {', '.join(chapters)}")
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
@@ -149,10 +149,7 @@ def _limits(comment: str) -> dict[str, Any]:
         low, high = (float(side) if side.strip() else None for side in match[2].split(".."))
         return {"meaning": match[1], "low": low, "high": high}
     if match and "|" in match[2]:
-        return {
-            "meaning": match[1],
-            "choices": tuple(choice.strip() for choice in match[2].split("|")),
-        }
+        return {"meaning": match[1], "choices": tuple(choice.strip() for choice in match[2].split("|"))}
     return {"meaning": comment.strip()}
 
 
@@ -179,12 +176,7 @@ def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
 def describe(declared: Any) -> list[str]:
     """One line of text for each parameter: name, type, default, meaning, limits."""
     rows = [
-        (
-            p.name,
-            p.type,
-            repr(p.default),
-            p.meaning + (f" ({p.limits()})" if p.limits() else ""),
-        )
+        (p.name, p.type, repr(p.default), p.meaning + (f" ({p.limits()})" if p.limits() else ""))
         for p in declared
     ]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
@@ -231,14 +223,7 @@ def _convert(kind: str, value: Any, default: Any) -> Any:
         sample = next(iter(default), "") if isinstance(default, list) else ""
         return [_convert(inner[1] if inner else type(sample).__name__, item, None) for item in items]
     if kind == "bool":
-        truth = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "false": False,
-            "no": False,
-            "0": False,
-        }
+        truth = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if isinstance(value, bool):
             return value
         return (
