@@ -25,6 +25,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell
 
+pytest_plugins = ["pytester"]
 DEFAULT_TOLERANCE = 0.01
 HIGHEST_TOLERANCE = 0.2  # a result that is 20 % off has changed, whatever a tag says
 # Digits inside of names (lstm_1, T05Z) are text. Thousands may have commas; a full stop belongs to the number where
@@ -145,6 +146,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):
             prepare(item)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the project."""
+    return execution.ROOT
 
 
 def pytest_configure() -> None:

@@ -16,13 +16,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+PYTHON = "{}.{}.{}".format(*sys.version_info)
+CONDA_PYTHON = "3.11.9"
 CONDA = """\
 # Environment for conda and Binder, written by `make lock`: the direct dependencies of pyproject.toml at the versions
 # of requirements.lock. On a machine with Python, `make book` needs no conda and checks every hash.
 name: vds-book
 channels: [conda-forge]
 dependencies:
-  - python=3.11
+  - python={python}
   - pip
   - pip:
 """
@@ -71,7 +73,7 @@ def create_venv() -> None:
 
 def install_locked(command: list[str]) -> None:
     """Run pip and show one line of progress in place of its hundreds."""
-    total, done, live = len(locked_versions(LOCK.read_text())), 0, sys.stdout.isatty()
+    total, done, live = len(locked_versions(LOCK.read_text(), PYTHON)), 0, sys.stdout.isatty()
     print(f"installing {total} locked packages (about 3 GB once installed)", flush=True)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -87,10 +89,24 @@ def install_locked(command: list[str]) -> None:
         raise SystemExit("\nthe packages could not be installed; see above")
 
 
-def locked_versions(lock: str) -> dict[str, str]:
-    """Version of every package in a lock file's text, by normalised name."""
-    found = re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock)
-    return {normal_name(name): version for name, version in found}
+def locked_versions(lock: str, python: str) -> dict[str, str]:
+    """Version of every package that a lock file's text holds for a version of Python, by normalised name."""
+    found = re.findall(r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)(.*)", lock)
+    return {normal_name(name): version for name, version, marker in found if is_for(marker, python)}
+
+
+def is_for(marker: str, python: str) -> bool:
+    """Whether a marker of a lock file admits a version of Python; what it says of systems is not looked at."""
+
+    def order(version: str) -> list[int]:
+        return [int(part) for part in version.split(".") if part.isdigit()]
+
+    for operator, version in re.findall(r"python_full_version (<|>=|==) '([\d.*]+)'", marker):
+        own, limit = order(python), order(version)
+        fits = {"<": own < limit, ">=": own >= limit, "==": own[: len(limit)] == limit}
+        if not fits[operator]:
+            return False
+    return True
 
 
 def normal_name(name: str) -> str:
@@ -109,9 +125,11 @@ def direct_dependencies(project: dict) -> list[str]:
 def conda_environment() -> str:
     """Text of environment.yml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    versions = locked_versions(LOCK.read_text(encoding="utf-8"))
+    versions = locked_versions(LOCK.read_text(encoding="utf-8"), CONDA_PYTHON)
     lines = [f"      - {name}=={versions[name]}" for name in direct_dependencies(project)]
-    return CONDA + "\n".join([*lines, "      - --editable .", ""])
+    return CONDA.format(python=CONDA_PYTHON.rpartition(".")[0]) + "\n".join(
+        [*lines, "      - --editable .", ""]
+    )
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def take_outputs(notebook: dict[str, Any], copy: dict[str, Any]) -> list[str]:
         return ["the executed copy is stale: its code differs from the notebook's"]
     for cell, other in zip(cells, executed, strict=True):
         cell["outputs"], cell["execution_count"] = other["outputs"], other["execution_count"]
+    notebook["metadata"]["language_info"] = copy["metadata"]["language_info"]  # names the colours of the code
     return []
 
 

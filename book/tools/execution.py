@@ -91,7 +91,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         "language": "python",
         "name": "python3",
     }
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         for key in CELL_NOISE:

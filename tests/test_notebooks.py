@@ -1,0 +1,262 @@
+"""The committed notebooks: their form, and that the comparison would notice a changed result.
+
+That their results still come out is what nbval checks, in the same run of pytest, with tests/notebook_comparison.py.
+"""
+
+import copy
+import re
+from collections import Counter
+from pathlib import Path
+
+import execution
+import nbformat
+import notebook_comparison as comparison
+import pytest
+from nbval.plugin import IPyNbFile
+
+NOTEBOOKS = sorted((execution.ROOT / "notebooks").glob("*.ipynb"))
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:home|root|tmp|work|Users|usr|var|opt|private)/\w")
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """A committed notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Its code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+# ------------------------------------------------------------------------------------------------ form
+
+
+@every_notebook
+def test_every_code_cell_was_run_in_order_and_is_compared(path: Path) -> None:
+    cells = code(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run make notebooks"
+    assert [comparison.refusal(cell) for cell in cells] == [""] * len(cells)
+    for cell in cells:
+        comparison.comparable("", cell.metadata.get("tags", []))  # raises where a tag tolerates too much
+
+
+@every_notebook
+def test_one_parameters_cell_with_typed_explained_lines(path: Path) -> None:
+    tagged = [cell for cell in code(read(path)) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    for line in tagged[0].source.strip().splitlines():
+        if line and not line.startswith("#"):
+            assert re.fullmatch(r"\w+: [\w\[\] |.]+ = [^#]+  # [^=]+", line), line
+
+
+@every_notebook
+def test_notebook_is_in_plain_form(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    notebook = read(path)
+    assert nbformat.writes(execution.normalise(copy.deepcopy(notebook))).strip() == text.strip(), (
+        "run make notebooks"
+    )
+    tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    assert "injected-parameters" not in tags
+
+
+@every_notebook
+def test_outputs_hold_no_errors_no_stderr_and_no_paths_of_a_machine(path: Path) -> None:
+    for number, cell in enumerate(code(read(path)), start=1):
+        for output in cell.outputs:
+            assert output.output_type != "error", number
+            assert output.get("name") != "stderr", number
+            texts = [
+                output.get("text", ""),
+                *(v for k, v in output.get("data", {}).items() if "image" not in k),
+            ]
+            assert not MACHINE_PATHS.search(" ".join(map(str, texts))), number
+        assert not MACHINE_PATHS.search(cell.source), number
+
+
+@every_notebook
+def test_images_have_alternative_text_made_from_their_data(path: Path) -> None:
+    for number, cell in enumerate(code(read(path)), start=1):
+        own = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        for output in cell.outputs:
+            for kind in ("image/png", "image/svg+xml"):
+                if kind in output.get("data", {}):
+                    alt = output.metadata.get(kind, {}).get("alt", "") or own
+                    assert len(alt.split()) > 3, f"cell {number}: an image needs words, has {alt!r}"
+
+
+@every_notebook
+def test_cells_are_short(path: Path) -> None:
+    lengths = sorted(
+        len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(read(path))
+    )
+    # the parameters cell is as long as there are parameters; one longer cell in ten may be needed
+    assert lengths[int(0.9 * (len(lengths) - 1))] <= 16, lengths
+
+
+@every_notebook
+def test_results_in_prose_come_from_the_run(path: Path) -> None:
+    """No number typed by hand under "What we found": each is glued."""
+    heading, found = "", False
+    for cell in read(path).cells:
+        if cell.cell_type != "markdown":
+            continue
+        for line in cell.source.splitlines():
+            heading = line.strip("# ").lower() if line.startswith("#") else heading
+            if heading == "what we found" and not line.startswith("#"):
+                found = True
+                numerals = bare_numerals(line)
+                assert not numerals, f"typed by hand: {numerals} in {line!r}"
+    assert found, "the section 'What we found' is missing"
+
+
+def bare_numerals(line: str) -> list[str]:
+    """Numbers in a line of prose that are neither glued, nor part of a name, a formula or a reference."""
+    line = re.sub(r"\{[\w:-]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)|https?:\S+", "", line)
+    line = re.sub(
+        r"(?i)\b(?:section|sections|fig\.|figure|table|symbol|chapter|step|reference|node)s?[ -]\[?[\d.,]+",
+        "",
+        line,
+    )
+    return re.findall(r"(?<![\w.-])[+-]?\d+(?:[.,]\d+)*\s?%?", line)
+
+
+def test_bare_numerals_are_found_and_references_are_not() -> None:
+    assert bare_numerals("The error is 0.31, that is 12 % lower on 5 folds.") == ["0.31", "12 %", "5 "]
+    assert (
+        bare_numerals("It is {glue:text}`mse:.3f`, `x1 = 3`, $a_1 = 2$, Fig. 2, section 3.2, node-1, LSTM2.")
+        == []
+    )
+
+
+# ------------------------------------------------------- would the comparison notice a changed result?
+
+
+def changed(text: str, match: re.Match[str]) -> str:
+    """A text with one number 20 % larger."""
+    value = float(match[0].replace(",", "")) * 1.2
+    return text[: match.start()] + f"{value:.6g}" + text[match.end() :]
+
+
+def one_number_changed(outputs: list[nbformat.NotebookNode], per_output: int = 4):
+    """Copies of a cell's outputs with one number each made 20 % larger, spread over it; with the kind of output."""
+    for index, output in enumerate(outputs):
+        places = {"text": output} if "text" in output else output.get("data", {})
+        for kind in places:
+            text = output.text if kind == "text" else output.data[kind]
+            if "image" in kind or not isinstance(text, str):
+                continue
+            numbers = [m for m in comparison.NUMBER.finditer(text) if float(m[0].replace(",", ""))]
+            for match in numbers[:: max(1, len(numbers) // per_output)]:
+                again = copy.deepcopy(outputs)
+                if kind == "text":
+                    again[index].text = changed(text, match)
+                else:
+                    again[index].data[kind] = changed(text, match)
+                yield kind, match[0], again
+
+
+def test_any_number_20_percent_off_turns_the_comparison_red(request: pytest.FixtureRequest) -> None:
+    seen: Counter[str] = Counter()
+    for path in NOTEBOOKS:
+        for item in IPyNbFile.from_parent(request.session, path=path).collect():
+            cell, outputs = comparison.prepare(item), item.cell.outputs
+            assert cell.compare_outputs(copy.deepcopy(outputs), outputs), (
+                f"{path.stem} {cell.name} differs from itself"
+            )
+            for kind, number, again in one_number_changed(outputs):
+                assert not cell.compare_outputs(outputs, again), (
+                    f"{path.stem} {cell.name}: {kind} {number} may change"
+                )
+                whole = "counts" if re.fullmatch(r"[-+]?[\d,]+", number) else "floats"
+                seen[f"{kind.split('/')[0]}: {whole}"] += 1
+    assert sum(seen.values()) >= 10
+    # printed, glued, and in tables or digests of figures
+    assert {kind.split(":")[0] for kind in seen} >= {"text", "application"}, seen
+
+
+def write_executed(path: Path, *cells: tuple[str, list[nbformat.NotebookNode], list[str]]) -> None:
+    """A notebook whose code cells (source, outputs, tags) count as executed."""
+    notebook = nbformat.v4.new_notebook()
+    for number, (source, outputs, tags) in enumerate(cells, start=1):
+        cell = nbformat.v4.new_code_cell(source, outputs=outputs, execution_count=number)
+        cell.metadata.tags = tags
+        notebook.cells.append(cell)
+    nbformat.write(notebook, path)
+
+
+def test_wiring_of_nbval(pytester: pytest.Pytester, root: Path) -> None:
+    """Small notebooks, really run by pytest as the committed ones are."""
+
+    def stream(text: str) -> list[nbformat.NotebookNode]:
+        return [nbformat.v4.new_output("stream", name="stdout", text=text)]
+
+    trained = "print('mse', 0.5000, 'epochs', 10)"
+    cells = {
+        "within": (trained, stream("mse 0.5040 epochs 10\n"), []),
+        "float": (trained, stream("mse 0.6000 epochs 10\n"), []),
+        "tagged-within": (trained, stream("mse 0.5200 epochs 11\n"), ["rtol=0.05", "counts=0.15"]),
+        "tagged-float": (trained, stream("mse 0.6000 epochs 11\n"), ["rtol=0.05", "counts=0.15"]),
+        "count": (trained, stream("mse 0.5000 epochs 12\n"), []),
+        "cleared-outputs": (trained, [], []),
+        "skipped": (trained, stream("mse 0.5000 epochs 10\n"), ["nbval-skip"]),
+        "ignored": (trained + "  # NBVAL_IGNORE_OUTPUT", stream("x"), []),
+    }
+    for name, cell in cells.items():
+        write_executed(pytester.path / f"{name}.ipynb", cell)
+    write_executed(pytester.path / "never-run.ipynb", (trained, [], []))
+    notebook = read(pytester.path / "never-run.ipynb")
+    notebook.cells[0].execution_count = None
+    nbformat.write(notebook, pytester.path / "never-run.ipynb")
+
+    paths = sorted(pytester.path.glob("*.ipynb"))
+    result = pytester.runpytest_subprocess(
+        f"--rootdir={pytester.path}",
+        "-c",
+        str(root / "pyproject.toml"),
+        "-rA",
+        "-p",
+        "no:cacheprovider",
+        *paths,
+    )
+    lines = [line for line in result.outlines if re.match(r"(PASSED|FAILED|ERROR) ", line)]
+    outcomes = {Path(line.split()[1].split("::")[0]).stem: line.split()[0] for line in lines}
+    green = {name for name, outcome in outcomes.items() if outcome == "PASSED"}
+    assert set(outcomes) == {*cells, "never-run"}
+    assert green == {"within", "tagged-within"}
+
+
+def test_tags_cannot_allow_20_percent() -> None:
+    with pytest.raises(ValueError, match="below 0.2"):
+        comparison.comparable("1.0", ["rtol=0.2"])
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("a  0.500 b", "a 0.503 b", True),
+        ("[1. 0.5]", "[ 1.001  0.5]", True),
+        ("0.5", "0.6", False),
+        ("12 rows", "13 rows", False),
+        ("1,200 rows", "1,440 rows", False),
+        ("loss 1e-3", "loss 1.2e-3", False),
+        ("nan", "nan", True),
+        ("nan", "1.0", False),
+        ("lower 0.5", "higher 0.5", False),
+        ("0.5 0.5", "0.5", False),
+        ("(10, 5)", "(10, 6)", False),
+        ("| --- |\n| 9.99 |", "| ----- |\n| 10.01 |", True),
+        ("<td>0.25</td>", "<td>0.30</td>", False),
+        ("23.5%", "28.2%", False),
+        ("-0.5", "0.5", False),
+    ],
+)
+def test_numbers_compare_by_value_and_words_exactly(one: str, two: str, same: bool) -> None:
+    assert (comparison.comparable(one, []) == two) is same
+    assert (comparison.comparable(one, []) != two) is not same
+
+
+def test_json_outputs_compare_number_by_number() -> None:
+    assert comparison.comparable({"a": 0.5}, []) == comparison.comparable({"a": 0.501}, [])
+    assert comparison.comparable({"a": 0.5}, []) != comparison.comparable({"a": 0.6}, [])
