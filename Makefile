@@ -1,6 +1,9 @@
 # The commands of the book. Only Python 3.11 to 3.13 (with venv), make and a package index are needed.
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+# the first that starts, is of a suitable version and can make environments
+SUITABLE := import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  $$name -c "$(SUITABLE)" 2>/dev/null && { echo $$name; break; }; done)
 BIN := .venv/bin
 READY := .venv/.ready
 UV ?= uv
@@ -38,6 +41,7 @@ clean:  ## remove what was built; the environment stays
 
 # stamped: done again only when the lock or the project's own description changed
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "no Python found: install Python 3.11, 3.12 or 3.13"; exit 1; }
-	@$(PYTHON) book/tools/environment.py setup
+	@python="$(PYTHON)"; test -n "$$python" || { echo "no suitable Python found: install Python 3.11, 3.12 or" \
+	  "3.13 with venv (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; \
+	$$python book/tools/environment.py setup
 	@touch $@
