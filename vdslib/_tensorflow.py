@@ -32,6 +32,7 @@ with _quiet_start():
     import keras
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # its warnings about retracing name addresses in memory
     tf.zeros(1)  # the first operation starts the runtime, which has lines of its own
 
 

@@ -5,37 +5,32 @@ typed in. `evidence` turns fitted forecasters into what `3-3-experiment` records
 put a constant or an oracle in the network's place, and the verdicts follow.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from vdslib import judging
 from vdslib.baselines import Forecasts
-from vdslib.evaluation import gap_reduction, mse, overfitting_gap, skill
+from vdslib.evaluation import mse
+from vdslib.judging import MSE_TARGET, NOT_RUN, VERDICTS, Finding
 from vdslib.preparation import Prepared, Windows
 
-__all__ = ["CLAIMS", "VERDICTS", "Claim", "Finding", "evidence", "shuffled_history", "table", "verdicts"]
-
-Verdict = Literal["holds", "holds but a constant passes too", "does not hold", "cannot be tested", "not run"]
-HOLDS: Verdict = "holds"
-CONSTANT_TOO: Verdict = "holds but a constant passes too"
-FAILS: Verdict = "does not hold"
-UNTESTABLE: Verdict = "cannot be tested"
-NOT_RUN: Verdict = "not run"
-VERDICTS: tuple[Verdict, ...] = (HOLDS, CONSTANT_TOO, FAILS, UNTESTABLE, NOT_RUN)
+__all__ = [
+    "CLAIMS",
+    "MSE_TARGET",
+    "VERDICTS",
+    "Claim",
+    "Finding",
+    "evidence",
+    "shuffled_history",
+    "table",
+    "verdicts",
+]
 
 Results = Mapping[str, Mapping[str, Any]]  # chapter to what it recorded
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict and the measured values behind it, in words."""
-
-    verdict: Verdict
-    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,151 +100,6 @@ def _errors(given: Forecasts | Sequence[Forecasts], windows: Windows) -> list[fl
     return [mse(windows.y, forecaster.forecast(windows)) for forecaster in several]
 
 
-def _mean(value: Any) -> float:
-    """The mean over seeds of a recorded number or list; what was not finite was recorded as None."""
-    values = value if isinstance(value, list) else [value]
-    return float(np.mean([math.nan if item is None else float(item) for item in values]))
-
-
-def _passes(good: bool, *needed: float, measured: str) -> Finding:
-    """Holds or not, as far as the needed values are numbers at all."""
-    if not all(map(math.isfinite, needed)):
-        return Finding(UNTESTABLE, measured)
-    return Finding(HOLDS if good else FAILS, measured)
-
-
-MSE_TARGET = 0.05
-LEAST_SKILL = 0.10
-LEAST_EFFECT = 0.05
-GAP_TARGET = 0.15
-
-
-def _below_target(error: float, constant: float) -> Finding:
-    measured = f"MSE {error:.4g}, of the training mean {constant:.4g}"
-    if math.isfinite(error) and error < MSE_TARGET and constant < MSE_TARGET:
-        return Finding(CONSTANT_TOO, measured)
-    return _passes(error < MSE_TARGET, error, constant, measured=measured)
-
-
-def _test_mse(found: Mapping[str, Any]) -> Finding:
-    errors = found["test_mse"]
-    return _below_target(_mean(errors[found["network"]]), _mean(errors["mean"]))
-
-
-def _printed_mse(found: Mapping[str, Any]) -> Finding:
-    return _below_target(_mean(found["printed_mse"]), _mean(found["printed_constant_mse"]))
-
-
-def _useful(found: Mapping[str, Any]) -> Finding:
-    errors = {name: _mean(value) for name, value in found["test_mse"].items()}
-    error = errors[found["network"]]
-    over = {name: skill(error, errors[name]) for name in ("persistence", "mean")}
-    measured = f"skill {over['persistence']:.2g} over persistence, {over['mean']:.2g} over the mean"
-    return _passes(min(over.values()) >= LEAST_SKILL, *over.values(), measured=measured)
-
-
-def _beats_linear(found: Mapping[str, Any]) -> Finding:
-    errors = found["test_mse"]
-    seeds = errors[found["network"]]
-    error, ridge = _mean(seeds), _mean(errors["ridge"])
-    gain = skill(error, ridge)
-    measured = f"MSE {error:.4g} against {ridge:.4g} of ridge, a gain of {gain:.1%}"
-    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
-
-
-def _rise(worse: Any, better: Any) -> float:
-    """By which share an error rises from `better` to `worse`; NaN from nothing."""
-    before, after = _mean(better), _mean(worse)
-    return after / before - 1 if before > 0 else math.nan
-
-
-def _uses_order(found: Mapping[str, Any]) -> Finding:
-    rise = _rise(found["shuffled_mse"], found["test_mse"][found["network"]])
-    return _passes(rise >= LEAST_EFFECT, rise, measured=f"error changes by {rise:+.1%}")
-
-
-def _smaller_gap(found: Mapping[str, Any]) -> Finding:
-    train, watched = found["arm_train_mse"], found["arm_validation_mse"]
-    gaps = {
-        name: overfitting_gap(_mean(train[name]), _mean(watched[name]))
-        for name in ("no guards", "all guards")
-    }
-    reduction = gap_reduction(gaps["no guards"], gaps["all guards"])
-    measured = f"gap {gaps['no guards']:.3g} without guards, {gaps['all guards']:.3g} with"
-    return _passes(reduction >= GAP_TARGET, reduction, measured=measured)
-
-
-def _arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is the test error of one arm of the guards' study at least 5 % below that of another?"""
-
-    def judge(found: Mapping[str, Any]) -> Finding:
-        before, after = _mean(found["arm_test_mse"][without]), _mean(found["arm_test_mse"][with_it])
-        gain = skill(after, before)
-        measured = f"test MSE {before:.4g} without, {after:.4g} with: {-gain:+.1%}"
-        return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
-
-    return judge
-
-
-def _curves_fall(found: Mapping[str, Any]) -> Finding:
-    falls = []
-    for loss, val_loss in zip(found["loss"], found["val_loss"], strict=True):
-        if len(loss) < 4:
-            return Finding(UNTESTABLE, f"{len(loss)} epochs are too few for a curve")
-        falls += [np.mean(curve[-3:]) / curve[0] - 1 for curve in (loss, val_loss)]
-    worst = float(max(falls))
-    return _passes(worst < 0, worst, measured=f"from the first epoch to the last three at least {worst:+.1%}")
-
-
-def _validation_judges(found: Mapping[str, Any]) -> Finding:
-    test = _mean(found["test_mse"][found["network"]])
-    one_part = _mean(found["arm_validation_mse"]["all guards"])
-    folds = _mean(found["cv_mse"])
-    measured = f"test {test:.4g}, folds {folds:.4g}, one validation part {one_part:.4g}"
-    return _passes(abs(folds - test) < abs(one_part - test), test, folds, one_part, measured=measured)
-
-
-def _normalisation(found: Mapping[str, Any]) -> Finding:
-    gain = skill(_mean(found["scaled_mse"]), _mean(found["raw_mse"]))
-    measured = (
-        f"MSE {_mean(found['scaled_mse']):.4g} on scaled inputs, {_mean(found['raw_mse']):.4g} on raw ones"
-    )
-    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
-
-
-def _independent_test(found: Mapping[str, Any]) -> Finding:
-    rise = _rise(found["chronological_mse"], found["random_split_mse"])
-    measured = f"error {rise:+.1%} once test rows lie after training rows"
-    return _passes(rise <= LEAST_EFFECT, rise, measured=measured)
-
-
-def _sees_windows(found: Mapping[str, Any]) -> Finding:
-    fed, declared = int(found["window_fed"]), int(found["window_declared"])
-    return Finding(HOLDS if fed == declared else FAILS, f"{fed} time steps fed, {declared} declared")
-
-
-def _one_update(found: Mapping[str, Any]) -> Finding:
-    updates = int(found["updates_per_epoch"])
-    return Finding(HOLDS if updates == 1 else FAILS, f"{updates} updates of the weights in one epoch")
-
-
-def _state_lasts(found: Mapping[str, Any]) -> Finding:
-    lasts = bool(found["state_carries_over"])
-    return Finding(
-        HOLDS if lasts else FAILS, f"the state {'survives' if lasts else 'starts anew'} with each batch"
-    )
-
-
-def _at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is a recorded share at least `threshold`?"""
-
-    def judge(found: Mapping[str, Any]) -> Finding:
-        share = _mean(found[name])
-        return _passes(share >= threshold, share, measured=f"{share:+.1%}")
-
-    return judge
-
-
 _FIVE = "error at least 5 % lower"
 _SEEDS = "seeds alone move such errors by about 4 %, so less is no effect"
 
@@ -263,7 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the paper names the threshold and the scale; a claim that a constant meets too says nothing of a model",
         "3-3-experiment",
         "The test part, once",
-        _test_mse,
+        judging.trained_mse,
     ),
     Claim(
         "forecasts-accurately",
@@ -274,7 +124,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a forecast is only of use where it knows more than the last value and the average do",
         "3-3-experiment",
         "The test part, once",
-        _useful,
+        judging.useful,
     ),
     Claim(
         "needs-lstm",
@@ -285,7 +135,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"a network is worth its cost where a linear model falls short; {_SEEDS}",
         "3-3-experiment",
         "The test part, once",
-        _beats_linear,
+        judging.beats_linear,
     ),
     Claim(
         "temporal-dependencies",
@@ -296,7 +146,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"who uses the order of the past must lose when it is destroyed; {_SEEDS}",
         "3-3-experiment",
         "Does the network use the order of the past?",
-        _uses_order,
+        judging.uses_order,
     ),
     Claim(
         "overfitting-reduced",
@@ -307,7 +157,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the gap is what the guards are there for; where there is none without guards, nothing can be reduced",
         "3-3-experiment",
         "The gap",
-        _smaller_gap,
+        judging.smaller_gap,
     ),
     Claim(
         "both-curves-fall",
@@ -318,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the weakest reading of a falling curve: it ends lower than it began",
         "3-3-experiment",
         "Fig. 2, redrawn",
-        _curves_fall,
+        judging.curves_fall,
     ),
     Claim(
         "early-stopping-helps",
@@ -329,7 +179,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"generalising means a lower error on unseen data; {_SEEDS}",
         "3-3-experiment",
         "The gap",
-        _arm_helps("no guards", "early stopping"),
+        judging.arm_helps("no guards", "early stopping"),
     ),
     Claim(
         "dropout-helps",
@@ -340,7 +190,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"generalising means a lower error on unseen data; {_SEEDS}",
         "3-3-experiment",
         "The gap",
-        _arm_helps("early stopping", "all guards"),
+        judging.arm_helps("early stopping", "all guards"),
     ),
     Claim(
         "cross-validation-helps",
@@ -351,7 +201,7 @@ CLAIMS: tuple[Claim, ...] = (
         "cross-validation changes no weight of a model; what it can give is a better judgement of it",
         "3-3-experiment",
         "Cross-validation in time",
-        _validation_judges,
+        judging.validation_judges,
     ),
     Claim(
         "normalisation-helps",
@@ -362,7 +212,7 @@ CLAIMS: tuple[Claim, ...] = (
         f"better convergence in equal time means a lower error; {_SEEDS}",
         "2-2-preparation",
         "Normalisation",
-        _normalisation,
+        judging.normalisation,
     ),
     Claim(
         "printed-mse",
@@ -373,7 +223,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the program is given as the way to the paper's result",
         "3-2-listing",
         "Audit",
-        _printed_mse,
+        judging.printed_mse,
     ),
     Claim(
         "printed-windows",
@@ -384,7 +234,7 @@ CLAIMS: tuple[Claim, ...] = (
         "a network cannot learn from steps it never sees",
         "3-2-listing",
         "Audit",
-        _sees_windows,
+        judging.sees_windows,
     ),
     Claim(
         "printed-test-objective",
@@ -395,7 +245,7 @@ CLAIMS: tuple[Claim, ...] = (
         "an objective test gives the same error when the future is really unknown",
         "3-2-listing",
         "Audit",
-        _independent_test,
+        judging.independent_test,
     ),
     Claim(
         "one-update-an-epoch",
@@ -406,7 +256,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the statement is about how the training works, and can be counted",
         "3-2-listing",
         "Audit",
-        _one_update,
+        judging.one_update,
     ),
     Claim(
         "state-lasts",
@@ -417,7 +267,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the statement is about how the cell works, and can be watched",
         "3-2-listing",
         "Audit",
-        _state_lasts,
+        judging.state_lasts,
     ),
     Claim(
         "better-performance",
@@ -428,7 +278,7 @@ CLAIMS: tuple[Claim, ...] = (
         "the paper names the share; the rival is what operators run today",
         "4-3-control",
         "Policies compared",
-        _at_least("productivity_gain", 0.10),
+        judging.at_least("productivity_gain", 0.10),
     ),
     Claim(
         "better-management",
@@ -439,7 +289,7 @@ CLAIMS: tuple[Claim, ...] = (
         "resources are managed better when fewer of them do the same work",
         "4-3-control",
         "Policies compared",
-        _at_least("node_seconds_saved", 0.05),
+        judging.at_least("node_seconds_saved", 0.05),
     ),
     Claim(
         "hybrids-help",
@@ -450,7 +300,7 @@ CLAIMS: tuple[Claim, ...] = (
         _SEEDS,
         "4-1-hybrids",
         "At equal budget",
-        _at_least("best_hybrid_gain", LEAST_EFFECT),
+        judging.at_least("best_hybrid_gain", judging.LEAST_EFFECT),
     ),
     Claim(
         "reinforcement-learning-helps",
@@ -461,7 +311,7 @@ CLAIMS: tuple[Claim, ...] = (
         _SEEDS,
         "4-4-reinforcement-learning",
         "The learnt policy",
-        _at_least("cost_saved", LEAST_EFFECT),
+        judging.at_least("cost_saved", judging.LEAST_EFFECT),
     ),
 )
 """The claims that this book tests, thresholds fixed before their results."""

@@ -18,10 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vdslib.describe import alternative_text, digest
-from vdslib.diagrams import architecture, cell
+from vdslib.diagrams import SYMBOLS, architecture, cell
 
 __all__ = [
     "COLOURS",
+    "SYMBOLS",
     "architecture",
     "bars",
     "cell",

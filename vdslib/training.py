@@ -182,18 +182,27 @@ def fit(
     return History(loss=loss, val_loss=val_loss, best_epoch=best, stopped_epoch=len(loss))
 
 
-def train(jobs: Sequence[Job]) -> list[Trained]:
-    """Train the network of each job; the answers come in the order of `jobs`.
+class _Bench:
+    """A compiled network on which jobs of one kind train, one after another.
 
-    The one function through which more than one network is trained. Each job depends on its own seed
-    and data alone, never on the jobs beside it.
+    TensorFlow traces a graph when a model first trains, which takes as long as hundreds of steps. Jobs that
+    differ in data and seed only can share it.
     """
-    trained = []
-    for job in jobs:
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        model.optimizer.build(model.trainable_variables)
+        self.start = [variable.numpy() for variable in model.optimizer.variables]
+
+    def run(self, job: Job, model: keras.Model) -> History:
+        """Train as `model` would have trained from its present weights, and leave the outcome in it."""
+        for mine, its in zip(self.model.variables, model.variables, strict=True):
+            mine.assign(its)  # weights, and the states from which dropout draws
+        for variable, value in zip(self.model.optimizer.variables, self.start, strict=True):
+            variable.assign(value)
         how = job.settings
-        model = compile(job.build(job.seed), how.optimizer, how.learning_rate, how.momentum)
         history = fit(
-            model,
+            self.model,
             job.train,
             job.validation,
             epochs=how.epochs,
@@ -203,7 +212,26 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
             shuffle=how.shuffle,
             restore_best=how.restore_best,
         )
-        trained.append(Trained(model, history))
+        for mine, its in zip(self.model.variables, model.variables, strict=True):
+            its.assign(mine)
+        return history
+
+
+def train(jobs: Sequence[Job]) -> list[Trained]:
+    """Train the network of each job; the answers come in the order of `jobs`.
+
+    The one function through which more than one network is trained. Each job depends on its own seed
+    and data alone, never on the jobs beside it.
+    """
+    benches: dict[str, _Bench] = {}
+    trained = []
+    for job in jobs:
+        how = (job.settings.optimizer, job.settings.learning_rate, job.settings.momentum)
+        model = compile(job.build(job.seed), *how)
+        kind = repr((model.get_config(), how))
+        if kind not in benches:
+            benches[kind] = _Bench(compile(job.build(job.seed), *how))
+        trained.append(Trained(model, benches[kind].run(job, model)))
     return trained
 
 
@@ -304,9 +332,9 @@ class Forecaster:
         return self
 
     @classmethod
-    def of(cls, trained: Trained, name: str = "") -> "Forecaster":
+    def of(cls, trained: Trained, name: str = "", seed: int = 0) -> "Forecaster":
         """A forecaster around a network that is trained already."""
-        forecaster = cls(lambda seed: trained.model, name=name)
+        forecaster = cls(lambda _: trained.model, seed=seed, name=name)
         forecaster.trained = trained
         return forecaster
 

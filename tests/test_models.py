@@ -1,0 +1,74 @@
+"""The three networks: their shapes, layers and weights."""
+
+import numpy as np
+import pytest
+
+from vdslib import models
+
+SHAPE = {"window": 10, "features": 4}
+
+
+def names(network):
+    return [type(layer).__name__ for layer in models.build(network, **SHAPE).layers]
+
+
+@pytest.mark.parametrize(
+    ("network", "outputs", "width"), [("textbook", 2, 2), ("figure", 2, 2), ("printed", 2, 3)]
+)
+def test_shapes(network, outputs, width):
+    model = models.build(network, **SHAPE, outputs=outputs)
+    assert model.input_shape == (None, 10, 4) and model.output_shape == (None, width)
+    assert model(np.zeros((7, 10, 4), "float32")).shape == (7, width)
+    assert model.name == network and not model.compiled
+
+
+def test_layers_follow_their_sources():
+    plain = ["LSTM", "Dropout", "LSTM", "Dropout"]
+    assert names("printed") == names("textbook") == [*plain, "Dense"]
+    assert names("figure") == [*plain, "Flatten", "Dense", "Dense"]
+    figure = models.build("figure", **SHAPE, units=(6, 5), dense_units=7)
+    assert figure.get_layer("lstm_2").output.shape == (None, 10, 5)
+    assert figure.get_layer("flatten").output.shape == (None, 50)
+    assert figure.get_layer("dense").output.shape == (None, 7)
+
+
+def test_number_of_weights():
+    def lstm(inputs, units):  # four gates, each with weights on input, on output, and a bias
+        return 4 * (inputs * units + units * units + units)
+
+    textbook = models.build("textbook", **SHAPE, outputs=1)
+    assert textbook.count_params() == lstm(4, 64) + lstm(64, 32) + 33
+    figure = models.build("figure", **SHAPE, outputs=1, dense_units=16)
+    assert figure.count_params() == lstm(4, 64) + lstm(64, 32) + (320 * 16 + 16) + 17
+
+
+def test_settings_reach_the_layers():
+    for network, activation in models.ACTIVATIONS.items():
+        assert models.build(network, **SHAPE).get_layer("lstm_1").activation.__name__ == activation
+        given = models.build(network, **SHAPE, activation="sigmoid", dropout=0.4, recurrent_dropout=0.1)
+        assert given.get_layer("lstm_2").activation.__name__ == "sigmoid"
+        assert given.get_layer("dropout_1").rate == 0.4
+        assert given.get_layer("lstm_1").recurrent_dropout == 0.1
+    three = models.build("textbook", **SHAPE, units=[4, 3, 2])
+    assert [three.get_layer(f"lstm_{n}").units for n in (1, 2, 3)] == [4, 3, 2]
+
+
+def test_weights_come_from_the_seed_alone():
+    first, again, other = (models.build("textbook", **SHAPE, seed=seed).get_weights() for seed in (3, 3, 4))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not all((a == b).all() for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "message"),
+    [
+        ("lstm", {}, "unknown network 'lstm'; valid are printed, figure, textbook"),
+        ("textbook", {"units": ()}, "at least one LSTM layer"),
+        ("textbook", {"units": (8, 0)}, "at least one unit"),
+        ("figure", {"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
+        ("figure", {"recurrent_dropout": -0.1}, "recurrent_dropout must lie"),
+    ],
+)
+def test_impossible_networks_are_refused(network, settings, message):
+    with pytest.raises(ValueError, match=message):
+        models.build(network, **SHAPE, **settings)

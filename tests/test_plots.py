@@ -1,0 +1,142 @@
+"""Figures: the digest follows the plotted data, the alternative text tells it, show displays once."""
+
+import base64
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from vdslib import plots
+from vdslib.describe import alternative_text, digest, number
+
+HISTORY = SimpleNamespace(loss=[0.04, 0.02, 0.01], val_loss=[0.05, 0.02, 0.03], best_epoch=2)
+TIMES = np.datetime64("2026-01-05T08:00:00") + np.arange(5).astype("timedelta64[s]")
+MATRIX = np.arange(6.0).reshape(2, 3)
+
+FIGURES = {
+    "loss_curves": lambda k: plots.loss_curves(
+        SimpleNamespace(loss=[k * 0.04, 0.02], val_loss=[0.05, 0.02], best_epoch=None)
+    ),
+    "series": lambda k: plots.series(TIMES, {"cpu": [1, 2, k * 3, 2, 1]}, title="CPU", level={"limit": 2}),
+    "panels": lambda k: plots.panels(TIMES, {"cpu": [1, 2, k * 3, 2, 1], "rest": {"a": TIMES - TIMES[0]}}),
+    "forecast": lambda k: plots.forecast(TIMES, [1, 2, 3, 2, 1], {"ridge": [1, 2, k * 2, 2, 2]}),
+    "bars": lambda k: plots.bars({"ridge": k * 0.2, "mean": 0.4}),
+    "spread": lambda k: plots.bars({"ridge": 0.2, "mean": 0.4}, errors={"ridge": k * 0.1}),
+    "groups": lambda k: plots.bars({"fold 1": {"a": k * 1.0, "b": 2.0}, "fold 2": {"a": 3.0, "b": 4.0}}),
+    "histogram": lambda k: plots.histogram({"cpu": [1, 2, 2, 3, 1.9 * k]}, bins=[0, 1, 2, 3, 4]),
+    "scatter": lambda k: plots.scatter({"cpu": ([1, 2, 3], [1, 2, k * 3])}, diagonal=True),
+    "heatmap": lambda k: plots.heatmap(k * MATRIX, rows=["a", "b"], columns=["x", "y", "z"], unit="ms"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_digest_follows_the_data(name):
+    figure = FIGURES[name](1)
+    assert digest(figure) == digest(FIGURES[name](1))
+    assert digest(figure) != digest(FIGURES[name](1.2))
+    assert alternative_text(figure) != alternative_text(FIGURES[name](1.2))
+    assert 30 < len(alternative_text(figure)) < 1000
+
+
+def test_digest_of_loss_curves():
+    lines = digest(plots.loss_curves({"plain": HISTORY, "guarded": HISTORY}, title="Fig. 2")).splitlines()
+    assert lines[0] == "Figure: Fig. 2" and len(lines) == 9
+    assert lines[1] == "axes 1: plain, x epoch, y loss (MSE)"
+    assert lines[2] == "  line training: n 3, first 0.04, last 0.01, min 0.01, max 0.04, mean 0.02333"
+    assert lines[4] == "  upright weights used: x 2"
+
+
+def test_alternative_text_is_read_from_the_data():
+    text = alternative_text(plots.loss_curves(HISTORY))
+    assert "training falls from 0.04 at 1 to 0.01 at 3." in text
+    assert "validation falls from 0.05 at 1 to 0.03 at 3 (lowest 0.02 at 2)." in text
+    rising = alternative_text(plots.series(TIMES, {"cpu": [1, 2, 3, 4, 5]}, xlabel="time", ylabel="percent"))
+    assert rising == "Line chart of percent over time. cpu rises from 1 at 08:00:00 to 5 at 08:00:04."
+    bars = alternative_text(
+        plots.bars({"ridge": 0.2, "mean": 0.4}, title="Errors", ylabel="MSE", level={"goal": 0.05})
+    )
+    assert bars == "Bar chart 'Errors' of MSE. A level line at 0.05 (goal). ridge 0.2, mean 0.4."
+    grouped = alternative_text(FIGURES["groups"](1))
+    assert "a: fold 1 1, fold 2 3." in grouped and "b: fold 1 2, fold 2 4." in grouped
+
+
+def test_missing_values_are_left_out():
+    text = digest(plots.series(range(4), {"cpu": [1, np.nan, 3, np.nan], "none": [np.nan] * 4}))
+    assert "line cpu: n 2, first 1, last 3" in text and "line none: n 0" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.123456, "0.1235"),
+        (1234.56, "1235"),
+        (123456.0, "123500"),
+        (1e-17, "0"),
+        (-0.5, "-0.5"),
+        (2.5e-6, "2.5e-06"),
+    ],
+)
+def test_numbers_have_four_digits(value, text):
+    assert number(value, scale=1.0) == text
+
+
+def shown(figure, **options):
+    """What show hands to IPython's display: a list of (data, metadata)."""
+    outputs = []
+
+    def display(data, raw, metadata):
+        assert raw
+        outputs.append(SimpleNamespace(data=data, metadata=metadata))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("IPython.display.display", display)
+        plots.show(figure, **options)
+    return outputs
+
+
+def test_show_displays_one_picture_with_its_text():
+    (output,) = shown(plots.bars({"ridge": 0.2, "mean": 0.4}, title="Errors"))
+    picture = base64.b64decode(output.data["image/png"])
+    assert picture.startswith(b"\x89PNG") and int.from_bytes(picture[16:20], "big") == 1080
+    assert output.data["text/plain"].startswith("Figure: Errors\naxes 1")
+    assert output.metadata["image/png"]["alt"].startswith("Bar chart 'Errors'")
+    (again,) = shown(plots.bars({"ridge": 0.2, "mean": 0.4}, title="Errors"))
+    assert again.data == output.data
+
+
+def test_show_without_digest_and_with_own_text():
+    (output,) = shown(
+        plots.series(range(3), {"cpu": [1, 2, 4]}, title="Live"), digest=False, alt="A live series."
+    )
+    assert output.data["text/plain"] == "Figure: Live"
+    assert output.metadata["image/png"]["alt"] == "A live series."
+
+
+def test_show_closes_figures_of_pyplot_under_any_backend():
+    before = matplotlib.get_backend()
+    for backend in ("agg", "svg"):
+        matplotlib.use(backend)
+        figure, axes = pyplot.subplots()
+        axes.plot([1, 2])
+        assert len(shown(figure)) == 1
+        assert not pyplot.get_fignums()
+    matplotlib.use(before)
+
+
+def test_architecture_has_all_symbols_in_order():
+    figure = plots.architecture()
+    texts = [" ".join(text.get_text().split()) for text in figure.axes[0].texts]
+    numbers = sorted(int(text.split()[0]) for text in texts if text)
+    assert numbers == list(range(1, 16))
+    (output,) = shown(figure)
+    alt = output.metadata["image/png"]["alt"]
+    places = [alt.index(f"{place} {name}") for place, name in enumerate(plots.SYMBOLS, start=1)]
+    assert places == sorted(places)
+    assert "7 forget gate f" in output.data["text/plain"]
+
+
+def test_cell_shows_gates_and_states():
+    texts = [text.get_text() for text in plots.cell().axes[0].texts]
+    assert {"f\nsigmoid", "i\nsigmoid", "g\ntanh", "o\nsigmoid", "$c_t$", "$h_t$", "$x_t$"} <= set(texts)

@@ -1,0 +1,204 @@
+"""Judges of the paper's claims: from what a chapter recorded to a verdict.
+
+Each judge takes the mapping that a chapter recorded and returns a `Finding`. It raises KeyError where the
+chapter did not record what it needs; values that are not finite (recorded as None) make a claim "cannot be
+tested". Lists hold one value for each seed and are judged by their mean. The thresholds stand here, in one place.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from vdslib.evaluation import gap_reduction, overfitting_gap, skill
+
+__all__ = [
+    "CONSTANT_TOO",
+    "FAILS",
+    "HOLDS",
+    "LEAST_EFFECT",
+    "MSE_TARGET",
+    "NOT_RUN",
+    "UNTESTABLE",
+    "VERDICTS",
+    "Finding",
+    "Verdict",
+    "arm_helps",
+    "at_least",
+    "beats_linear",
+    "curves_fall",
+    "independent_test",
+    "normalisation",
+    "one_update",
+    "printed_mse",
+    "sees_windows",
+    "smaller_gap",
+    "state_lasts",
+    "trained_mse",
+    "useful",
+    "uses_order",
+    "validation_judges",
+]
+
+Verdict = Literal["holds", "holds but a constant passes too", "does not hold", "cannot be tested", "not run"]
+HOLDS: Verdict = "holds"
+CONSTANT_TOO: Verdict = "holds but a constant passes too"
+FAILS: Verdict = "does not hold"
+UNTESTABLE: Verdict = "cannot be tested"
+NOT_RUN: Verdict = "not run"
+VERDICTS: tuple[Verdict, ...] = (HOLDS, CONSTANT_TOO, FAILS, UNTESTABLE, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict and the measured values behind it, in words."""
+
+    verdict: Verdict
+    measured: str = ""
+
+
+def _mean(value: Any) -> float:
+    """The mean over seeds of a recorded number or list; what was not finite was recorded as None."""
+    values = value if isinstance(value, list) else [value]
+    return float(np.mean([math.nan if item is None else float(item) for item in values]))
+
+
+def _passes(good: bool, *needed: float, measured: str) -> Finding:
+    """Holds or not, as far as the needed values are numbers at all."""
+    if not all(map(math.isfinite, needed)):
+        return Finding(UNTESTABLE, measured)
+    return Finding(HOLDS if good else FAILS, measured)
+
+
+MSE_TARGET = 0.05
+LEAST_SKILL = 0.10
+LEAST_EFFECT = 0.05
+GAP_TARGET = 0.15
+
+
+def _below_target(error: float, constant: float) -> Finding:
+    measured = f"MSE {error:.4g}, of the training mean {constant:.4g}"
+    if math.isfinite(error) and error < MSE_TARGET and constant < MSE_TARGET:
+        return Finding(CONSTANT_TOO, measured)
+    return _passes(error < MSE_TARGET, error, constant, measured=measured)
+
+
+def trained_mse(found: Mapping[str, Any]) -> Finding:
+    errors = found["test_mse"]
+    return _below_target(_mean(errors[found["network"]]), _mean(errors["mean"]))
+
+
+def printed_mse(found: Mapping[str, Any]) -> Finding:
+    return _below_target(_mean(found["printed_mse"]), _mean(found["printed_constant_mse"]))
+
+
+def useful(found: Mapping[str, Any]) -> Finding:
+    errors = {name: _mean(value) for name, value in found["test_mse"].items()}
+    error = errors[found["network"]]
+    over = {name: skill(error, errors[name]) for name in ("persistence", "mean")}
+    measured = f"skill {over['persistence']:.2g} over persistence, {over['mean']:.2g} over the mean"
+    return _passes(min(over.values()) >= LEAST_SKILL, *over.values(), measured=measured)
+
+
+def beats_linear(found: Mapping[str, Any]) -> Finding:
+    errors = found["test_mse"]
+    seeds = errors[found["network"]]
+    error, ridge = _mean(seeds), _mean(errors["ridge"])
+    gain = skill(error, ridge)
+    measured = f"MSE {error:.4g} against {ridge:.4g} of ridge, a gain of {gain:.1%}"
+    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
+
+
+def _rise(worse: Any, better: Any) -> float:
+    """By which share an error rises from `better` to `worse`; NaN from nothing."""
+    before, after = _mean(better), _mean(worse)
+    return after / before - 1 if before > 0 else math.nan
+
+
+def uses_order(found: Mapping[str, Any]) -> Finding:
+    rise = _rise(found["shuffled_mse"], found["test_mse"][found["network"]])
+    return _passes(rise >= LEAST_EFFECT, rise, measured=f"error changes by {rise:+.1%}")
+
+
+def smaller_gap(found: Mapping[str, Any]) -> Finding:
+    train, watched = found["arm_train_mse"], found["arm_validation_mse"]
+    gaps = {
+        name: overfitting_gap(_mean(train[name]), _mean(watched[name]))
+        for name in ("no guards", "all guards")
+    }
+    reduction = gap_reduction(gaps["no guards"], gaps["all guards"])
+    measured = f"gap {gaps['no guards']:.3g} without guards, {gaps['all guards']:.3g} with"
+    return _passes(reduction >= GAP_TARGET, reduction, measured=measured)
+
+
+def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
+    """Is the test error of one arm of the guards' study at least 5 % below that of another?"""
+
+    def judge(found: Mapping[str, Any]) -> Finding:
+        before, after = _mean(found["arm_test_mse"][without]), _mean(found["arm_test_mse"][with_it])
+        gain = skill(after, before)
+        measured = f"test MSE {before:.4g} without, {after:.4g} with: {-gain:+.1%}"
+        return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
+
+    return judge
+
+
+def curves_fall(found: Mapping[str, Any]) -> Finding:
+    falls = []
+    for loss, val_loss in zip(found["loss"], found["val_loss"], strict=True):
+        if len(loss) < 4:
+            return Finding(UNTESTABLE, f"{len(loss)} epochs are too few for a curve")
+        falls += [np.mean(curve[-3:]) / curve[0] - 1 for curve in (loss, val_loss)]
+    worst = float(max(falls))
+    return _passes(worst < 0, worst, measured=f"from the first epoch to the last three at least {worst:+.1%}")
+
+
+def validation_judges(found: Mapping[str, Any]) -> Finding:
+    test = _mean(found["test_mse"][found["network"]])
+    one_part = _mean(found["arm_validation_mse"]["all guards"])
+    folds = _mean(found["cv_mse"])
+    measured = f"test {test:.4g}, folds {folds:.4g}, one validation part {one_part:.4g}"
+    return _passes(abs(folds - test) < abs(one_part - test), test, folds, one_part, measured=measured)
+
+
+def normalisation(found: Mapping[str, Any]) -> Finding:
+    gain = skill(_mean(found["scaled_mse"]), _mean(found["raw_mse"]))
+    measured = (
+        f"MSE {_mean(found['scaled_mse']):.4g} on scaled inputs, {_mean(found['raw_mse']):.4g} on raw ones"
+    )
+    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
+
+
+def independent_test(found: Mapping[str, Any]) -> Finding:
+    rise = _rise(found["chronological_mse"], found["random_split_mse"])
+    measured = f"error {rise:+.1%} once test rows lie after training rows"
+    return _passes(rise <= LEAST_EFFECT, rise, measured=measured)
+
+
+def sees_windows(found: Mapping[str, Any]) -> Finding:
+    fed, declared = int(found["window_fed"]), int(found["window_declared"])
+    return Finding(HOLDS if fed == declared else FAILS, f"{fed} time steps fed, {declared} declared")
+
+
+def one_update(found: Mapping[str, Any]) -> Finding:
+    updates = int(found["updates_per_epoch"])
+    return Finding(HOLDS if updates == 1 else FAILS, f"{updates} updates of the weights in one epoch")
+
+
+def state_lasts(found: Mapping[str, Any]) -> Finding:
+    lasts = bool(found["state_carries_over"])
+    return Finding(
+        HOLDS if lasts else FAILS, f"the state {'survives' if lasts else 'starts anew'} with each batch"
+    )
+
+
+def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
+    """Is a recorded share at least `threshold`?"""
+
+    def judge(found: Mapping[str, Any]) -> Finding:
+        share = _mean(found[name])
+        return _passes(share >= threshold, share, measured=f"{share:+.1%}")
+
+    return judge
