@@ -20,7 +20,7 @@ features: list[str] = [
     "cpu_usage",
     "memory_usage",
 ]  # columns to learn from
-network: str = "figure"  # network to build [printed | figure | textbook]
+network: str = "figure"  # network to build [printed | figure | textbook]  # fmt: skip
 momentum: float | None = None  # momentum; None for the optimiser's own [0 .. 1]
 quick: bool = False  # leave out the long parts
 """

@@ -117,7 +117,9 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
     """Parameters declared in the text of a parameters cell."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
-        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
+        token.start[0]: re.sub(r"\s*# fmt: skip$", "", token.string).lstrip("# ")  # a word to the formatter
+        for token in tokens
+        if token.type == tokenize.COMMENT
     }
     found = []
     for statement in ast.parse(source).body:
