@@ -62,6 +62,12 @@ def test_alternative_text_is_read_from_the_data():
     assert "a: fold 1 1, fold 2 3." in grouped and "b: fold 1 2, fold 2 4." in grouped
 
 
+def test_spread_where_there_is_one():
+    some = digest(plots.bars({"lstm": 0.2, "mean": 0.4}, errors={"lstm": 0.1, "mean": np.nan}))
+    assert "spread: n 1, first 0.1" in some
+    assert "spread" not in digest(plots.bars({"mean": 0.4}, errors={"mean": np.nan}))
+
+
 def test_missing_values_are_left_out():
     text = digest(plots.series(range(4), {"cpu": [1, np.nan, 3, np.nan], "none": [np.nan] * 4}))
     assert "line cpu: n 2, first 1, last 3" in text and "line none: n 0" in text

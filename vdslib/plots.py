@@ -233,7 +233,9 @@ def bars(
         ax.set_xticks(range(len(groups)), list(values))
     else:
         names = list(values)
-        spread = [errors.get(name, 0.0) for name in names] if errors else None
+        spread = [errors.get(name, np.nan) for name in names] if errors else None
+        if spread is not None and not np.isfinite(spread).any():
+            spread = None
         ax.bar(range(len(names)), [float(values[name]) for name in names], 0.7, yerr=spread, capsize=4)  # type: ignore[arg-type]
         ax.set_xticks(range(len(names)), names)
     for name, height in (level or {}).items():
