@@ -222,7 +222,7 @@ CLAIMS: tuple[Claim, ...] = (
         "below 0.05",
         "the program is given as the way to the paper's result",
         "3-2-listing",
-        "Audit",
+        "Is a small error a good error?",
         judging.printed_mse,
     ),
     Claim(
@@ -233,7 +233,7 @@ CLAIMS: tuple[Claim, ...] = (
         "as many as declared",
         "a network cannot learn from steps it never sees",
         "3-2-listing",
-        "Audit",
+        "Ten steps declared, one step fed",
         judging.sees_windows,
     ),
     Claim(
@@ -244,7 +244,7 @@ CLAIMS: tuple[Claim, ...] = (
         "error at most 5 % higher",
         "an objective test gives the same error when the future is really unknown",
         "3-2-listing",
-        "Audit",
+        "A random split of a time series",
         judging.independent_test,
     ),
     Claim(
@@ -255,7 +255,7 @@ CLAIMS: tuple[Claim, ...] = (
         "exactly 1",
         "the statement is about how the training works, and can be counted",
         "3-2-listing",
-        "Audit",
+        "Two statements of the text",
         judging.one_update,
     ),
     Claim(
@@ -266,7 +266,7 @@ CLAIMS: tuple[Claim, ...] = (
         "it does",
         "the statement is about how the cell works, and can be watched",
         "3-2-listing",
-        "Audit",
+        "Two statements of the text",
         judging.state_lasts,
     ),
     Claim(

@@ -27,6 +27,7 @@ __all__ = [
     "inner_tail",
     "losses",
     "predict",
+    "seed_everything",
     "train",
 ]
 
