@@ -253,13 +253,12 @@ def run(
     output: str | Path,
     *,
     progress: bool | None = None,
-    timeout: int | None = None,
 ) -> Path:
     """Execute a notebook with papermill and save the executed copy as ``output``, which is returned.
 
     ``given`` is checked first (see `check`); nothing is started where it is refused. The kernel talks over IPC
     sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
-    cells on stderr; by default where that is a terminal. ``timeout`` limits each cell, in seconds. Raises
+    cells on stderr; by default where that is a terminal. Raises
     NotebookError where a cell fails: with the message alone for errors of ours, else with the traceback.
     """
     values = check(notebook, given)
@@ -280,7 +279,6 @@ def run(
                 progress_bar=sys.stderr.isatty() if progress is None else progress,
                 kernel_name="python3",
                 language="python",
-                execution_timeout=timeout,
                 config=config,
             )
         except PapermillExecutionError as error:
