@@ -258,8 +258,8 @@ def run(
 
     ``given`` is checked first (see `check`); nothing is started where it is refused. The kernel talks over IPC
     sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
-    cells on stderr; by default where that is a terminal. Raises
-    NotebookError where a cell fails: with the message alone for errors of ours, else with the traceback.
+    cells on stderr; by default where that is a terminal. Raises NotebookError where a cell fails: with the message
+    alone for errors of ours, else with the traceback.
     """
     values = check(notebook, given)
     # papermill takes seconds to import, and listing parameters does not need it
