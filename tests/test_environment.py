@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -69,3 +70,10 @@ def test_unsuitable_python_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(environment.sys, "version_info", (3, 14, 0))
     with pytest.raises(SystemExit, match=r"Python 3\.11, 3\.12 or 3\.13 is needed.*PYTHON="):
         environment.setup()
+
+
+def test_make_alone_lists_every_command(root: Path) -> None:
+    listed = subprocess.run(["make", "-s"], cwd=root, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"(?m)^\.PHONY: (.*)$", (root / "Makefile").read_text(encoding="utf-8"))
+    assert phony is not None
+    assert [line.split()[0] for line in listed.splitlines()] == phony[1].split()

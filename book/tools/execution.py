@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -68,7 +69,10 @@ def execute(path: Path, label: str, results: Path) -> nbformat.NotebookNode:
     PapermillExecutionError, which holds the traceback, where a cell fails.
     """
     with kernel_folder(results) as folder:
-        bar = {"desc": label, "disable": not sys.stderr.isatty(), "leave": False}
+        width = (
+            shutil.get_terminal_size().columns
+        )  # tqdm shows nothing where a terminal does not tell its own
+        bar = {"desc": label, "disable": not sys.stderr.isatty(), "leave": False, "ncols": width}
         executed = papermill.execute_notebook(
             str(path),
             str(folder / path.name),
