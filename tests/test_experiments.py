@@ -206,3 +206,21 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_without_results_nothing_is_loaded(tmp_path):
     assert experiments.load(tmp_path / "never") == {}
+
+
+CHAPTERS = sorted((experiments.root() / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_every_parameter_of_every_chapter_is_explained_and_takes_its_own_default(chapter):
+    declared = experiments.parameters(chapter)
+    assert all(parameter.meaning for parameter in declared)
+    assert "results_dir" in {parameter.name for parameter in declared}
+    defaults = {parameter.name: parameter.default for parameter in declared}
+    assert experiments.check(chapter, defaults) == defaults
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_one_name_means_one_thing_in_all_chapters(chapter):
+    kinds = {p.name: p.type for other in CHAPTERS for p in experiments.parameters(other)}
+    assert {p.name: p.type for p in experiments.parameters(chapter)}.items() <= kinds.items()
