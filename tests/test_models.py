@@ -22,6 +22,21 @@ def test_shapes(network, outputs, width):
     assert model.name == network and not model.compiled
 
 
+def test_a_loop_written_out_computes_the_same(monkeypatch):
+    window = np.random.default_rng(0).random((5, 10, 4)).astype("float32")
+    written_out = models.build("textbook", **SHAPE, seed=1)
+    monkeypatch.setattr(models, "_LONGEST_UNROLLED", 0)
+    looped = models.build("textbook", **SHAPE, seed=1)
+    assert [model.get_layer("lstm_1").unroll for model in (written_out, looped)] == [True, False]
+    assert np.allclose(written_out(window), looped(window), atol=1e-6)
+
+
+def test_the_printed_network_takes_one_step_without_a_word():
+    model = models.build("printed", **SHAPE)
+    assert model(np.zeros((5, 1, 4), "float32")).shape == (5, 3)
+    assert model.predict(np.zeros((5, 1, 4), "float32"), verbose=0).shape == (5, 3)
+
+
 def test_layers_follow_their_sources():
     plain = ["LSTM", "Dropout", "LSTM", "Dropout"]
     assert names("printed") == names("textbook") == [*plain, "Dense"]

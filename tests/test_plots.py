@@ -62,6 +62,13 @@ def test_alternative_text_is_read_from_the_data():
     assert "a: fold 1 1, fold 2 3." in grouped and "b: fold 1 2, fold 2 4." in grouped
 
 
+def test_shared_axes_are_named():
+    beside = alternative_text(plots.loss_curves({"plain": HISTORY, "guarded": HISTORY}))
+    assert beside.count("of loss (MSE) over epoch.") == 2
+    above = alternative_text(plots.panels(range(3), {"cpu": [1, 2, 3], "memory": [3, 2, 1]}, xlabel="second"))
+    assert "of cpu over second." in above and "of memory over second." in above
+
+
 def test_spread_where_there_is_one():
     some = digest(plots.bars({"lstm": 0.2, "mean": 0.4}, errors={"lstm": 0.1, "mean": np.nan}))
     assert "spread: n 1, first 0.1" in some

@@ -183,15 +183,28 @@ def _bars_in_words(axes: Axes, drawn: Drawn) -> str:
     return f"{prefix}{len(drawn.y)} bars between {number(drawn.y.min())} and {number(drawn.y.max())}."
 
 
+def _named(axes: Axes) -> tuple[str, str]:
+    """The labels of both axes; where charts share one, only the outermost carries its label."""
+    beside_x, beside_y = axes.get_shared_x_axes(), axes.get_shared_y_axes()
+    x = axes.get_xlabel() or next(
+        (name for other in beside_x.get_siblings(axes) if (name := other.get_xlabel())), ""
+    )
+    y = axes.get_ylabel() or next(
+        (name for other in beside_y.get_siblings(axes) if (name := other.get_ylabel())), ""
+    )
+    return x, y
+
+
 def _axes_in_words(axes: Axes) -> str:
     """One chart: its kind and axes, then everything in it."""
     sets = _drawn(axes)
     kinds = {drawn.kind for drawn in sets}
     order = {"bars": "Bar chart", "image": "Heat map", "points": "Scatter chart", "line": "Line chart"}
     kind = next((name for kind, name in order.items() if kind in kinds), "Chart")
-    over = f" over {axes.get_xlabel()}" if axes.get_xlabel() else ""
+    x, y = _named(axes)
+    over = f" over {x}" if x else ""
     title = f" '{axes.get_title()}'" if axes.get_title() else ""
-    words = [f"{kind}{title} of {axes.get_ylabel() or 'values'}{over}."]
+    words = [f"{kind}{title} of {y or 'values'}{over}."]
     for drawn in sets:
         if drawn.kind == "line":
             words.append(_line_in_words(axes, drawn))
