@@ -130,6 +130,7 @@ class Node:
         self.slots = 1
         self.running = 0
         self.queue: deque[Job] = deque()
+        self.queued_work = 0.0  # CPU seconds
         self.changed = threading.Condition()
         self.sending = threading.Lock()
         self.disc = self.network = 0
@@ -146,10 +147,7 @@ class Node:
             with self.sending:
                 self.network += JOB.size + payload_kb * 1024
             if kind == 0:
-                job = Job(fields)
-                with self.changed:
-                    self.queue.append(job)
-                    self.changed.notify()
+                self.accept(fields)
             elif kind == 1:
                 waiting = len(self.queue) + self.running
                 counters = (time.monotonic(), time.process_time(), self.disc, self.network, waiting)
@@ -158,6 +156,21 @@ class Node:
                 with self.changed:
                     self.slots = number
                     self.changed.notify_all()
+
+    def accept(self, fields: tuple[int, int, float, float, int, int, int, int]) -> None:
+        """Queue a job, or drop it at once where the work before it alone takes longer than its deadline allows.
+
+        Without this, an overload would spend a node's share, and memory, on jobs that never run.
+        """
+        _, number, cpu, deadline, *_ = fields
+        if time.monotonic() + self.queued_work / self.share.cores > deadline:
+            self.send(1, number, b"")
+            return
+        job = Job(fields)
+        with self.changed:
+            self.queue.append(job)
+            self.queued_work += cpu
+            self.changed.notify()
 
     def send(self, kind: int, number: int, body: bytes) -> None:
         with self.sending:
@@ -170,6 +183,7 @@ class Node:
             with self.changed:
                 self.changed.wait_for(lambda: self.queue and self.running < self.slots)
                 job = self.queue.popleft()
+                self.queued_work -= job.cpu
                 self.running += 1
                 running = self.running
             # Work that can no longer be done in time is dropped before it takes the share of work that can: without
