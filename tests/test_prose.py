@@ -125,6 +125,15 @@ def test_terms_used_are_in_the_glossary(path):
     assert {name.lower() for name in names} <= {term.lower() for term in glossary_terms()}
 
 
+# ------------------------------------------------------------------------------------------------ chapters
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_title_carries_the_number_of_the_paper_s_section(path):
+    number = ".".join(re.match(r"[\d-]*\d", path.stem)[0].split("-"))
+    assert re.match(rf"# {re.escape(number)} \w", text_of(path))
+
+
 # ---------------------------------------------------------------------------------------- top-level texts
 
 
