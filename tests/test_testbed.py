@@ -2,11 +2,11 @@
 
 import asyncio
 import csv
-import getpass
 import itertools
 import os
-import platform
+import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,9 +15,12 @@ import numpy as np
 import psutil
 import pytest
 
-from vdslib.testbed import recorder, workload
-from vdslib.testbed.dispatcher import Dispatcher, TestbedError, system
+from vdslib.telemetry import COLUMNS
+from vdslib.testbed import node, recorder, workload
+from vdslib.testbed.dispatcher import TestbedError, system
 from vdslib.testbed.workload import Configuration, Jobs
+
+SECONDS = 9
 
 
 def nodes_running() -> set[int]:
@@ -27,11 +30,11 @@ def nodes_running() -> set[int]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    """Eight real seconds: four nodes, then one node, with more work than it can do."""
+    """Nine real seconds: four nodes, then one node with more work than it can do, at last no work at all."""
     out = tmp_path_factory.mktemp("recording") / "vds.csv"
-    plan = [Configuration(0, 4, "shortest_queue", 2), Configuration(4, 1, "round_robin", 1)]
-    load = workload.jobs(8, seed=3, scale=2.0)
-    asyncio.run(recorder.record_async(out, 8, 3, plan=plan, load=load, progress=False))
+    plan = [Configuration(0, 4, "shortest_queue", 2), Configuration(3, 1, "round_robin", 1)]
+    load = workload.jobs(6, seed=3, scale=2.0)
+    asyncio.run(recorder.record_async(out, SECONDS, 3, plan=plan, load=load, progress=False))
     with out.open() as file:
         return load, list(csv.DictReader(file))
 
@@ -71,35 +74,38 @@ def test_plan_visits_every_choice_and_ignores_the_load():
 def test_one_row_per_second_and_node(recording):
     _, rows = recording
     assert tuple(rows[0]) == tuple(recorder.FIELDS)
-    assert len(rows) == 8 * 4
+    assert len(rows) == SECONDS * 4
     seconds = sorted({r["timestamp"] for r in rows})
-    assert len(seconds) == 8
+    assert len(seconds) == SECONDS
     assert [r["node"] for r in rows[:4]] == ["node-1", "node-2", "node-3", "node-4"]
 
 
 def test_offered_work_is_the_work_of_the_load(recording):
     load, rows = recording
-    sent = load.arrival < 8
-    assert sum(int(r["jobs_offered"]) for r in rows) == pytest.approx(sent.sum(), abs=1)
-    assert sum(float(r["demand"]) for r in rows) == pytest.approx(load.cpu[sent].sum(), rel=0.02)
+    assert sum(int(r["jobs_offered"]) for r in rows) == len(load.arrival)
+    assert sum(float(r["demand"]) for r in rows) == pytest.approx(load.cpu.sum(), rel=0.01)
+    assert sum(float(r["work_due"]) for r in rows) == pytest.approx(load.cpu.sum(), rel=0.01)
 
 
 def test_jobs_are_conserved(recording):
     _, rows = recording
     total = {k: sum(int(r[k]) for r in rows) for k in ("jobs_offered", "jobs_completed", "jobs_dropped")}
-    held = sum(int(r["queue_length"]) for r in rows[-4:])
-    # what is neither done, dropped nor held was on its way when the last second ended
-    assert 0 <= total["jobs_offered"] - total["jobs_completed"] - total["jobs_dropped"] - held <= 4
+    # the deadlines of all jobs have passed when the recording ends, so each was either done or dropped
+    assert total["jobs_offered"] == total["jobs_completed"] + total["jobs_dropped"]
+    assert sum(int(r["queue_length"]) for r in rows[-4:]) == 0
+    assert total["jobs_completed"] > 0
     assert total["jobs_dropped"] > 0, "one node under four nodes' work must drop jobs"
 
 
 def test_configuration_decides_who_works(recording):
     _, rows = recording
     for r in rows:
-        late = r["timestamp"] > rows[4 * 4 - 1]["timestamp"]
+        late = r["timestamp"] > rows[3 * 4 - 1]["timestamp"]
         assert r["active_nodes"] == ("1" if late else "4")
         assert r["active"] == str(int(r["node"] == "node-1" or not late))
-    idle = [r for r in rows[-4:] if r["active"] == "0"]
+    # in the last second with work, the second node and those after it have long finished what they held
+    idle = [r for r in rows[5 * 4 : 6 * 4] if r["active"] == "0"]
+    assert len(idle) == 3
     assert all(int(r["jobs_offered"]) == 0 and float(r["cpu_usage"]) < 20 for r in idle)
 
 
@@ -110,21 +116,32 @@ def test_productivity_is_a_share_and_empty_without_work(recording):
             assert r["system_productivity"] == ""
         else:
             assert 0 <= float(r["system_productivity"]) <= 100
-    assert any(float(r["system_productivity"] or 100) < 80 for r in rows[-8:])
+    assert any(float(r["system_productivity"] or 100) < 80 for r in rows[3 * 4 :])
 
 
 def test_usages_are_measured(recording):
     _, rows = recording
     assert sum(float(r["disc_usage"]) for r in rows) > 0
     assert all(float(r["memory_usage"]) > 1 for r in rows)
-    busy = [r for r in rows if int(r["jobs_completed"]) > 2]
+    busy = [r for r in rows if int(r["jobs_offered"]) > 2]
     assert busy and all(float(r["network_usage"]) > 0 for r in busy)
+    assert sum(float(r["cpu_usage"]) for r in busy) > 0
 
 
 def test_no_name_of_host_or_user_is_stored(recording):
-    text = ",".join(",".join(r.values()) for r in recording[1])
-    assert platform.node() not in text
-    assert getpass.getuser() not in text
+    known = {
+        "node": {f"node-{number}" for number in (1, 2, 3, 4)},
+        "strategy": set(workload.STRATEGIES),
+        "hypervisor": {recorder.detect_hypervisor()},
+    }
+    for name, column in COLUMNS.items():
+        values = {row[name] for row in recording[1]} - {""}
+        if column.kind == "text":
+            assert values <= known[name]
+        elif column.kind == "time":
+            assert all(time.strptime(value, "%Y-%m-%dT%H:%M:%SZ") for value in values)
+        else:
+            assert all(np.isfinite(float(value)) for value in values)
 
 
 def test_recording_never_overwrites(tmp_path):
@@ -152,7 +169,8 @@ def test_a_killed_recording_leaves_whole_rows_and_no_process(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=30)
-    assert not alive
+    # where nobody collects orphans, as in some containers, what has ended stays as a zombie
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
     text = out.read_text()
     assert text.endswith("\n")
     with out.open() as file:
@@ -189,16 +207,45 @@ def test_strategies_choose_as_they_are_named():
     assert set(chance) == {0, 1, 2} and chance != turn
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_arrivals_never_wait_for_completions():
-    """Work for ten seconds offered at once is sent in the first second, although no node can be done with it."""
+    """All jobs are sent to a node that is stopped and can finish none of them."""
 
-    async def offered() -> tuple[int, float]:
-        async with system(1, 0.1, 0) as dispatcher:
-            assert isinstance(dispatcher, Dispatcher)
+    async def unfinished() -> int:
+        async with system(1, 0.3, 0) as dispatcher:
+            dispatcher.nodes[0].process.send_signal(signal.SIGSTOP)
             load = Jobs(np.linspace(0, 0.5, 50), np.full(50, 0.02), np.zeros(50, dtype=int))
-            await dispatcher.offer(load)
-            return dispatcher.nodes[0].tally(0).offered, len(dispatcher.nodes[0].outstanding)
+            await asyncio.wait_for(dispatcher.offer(load), 60)
+            return len(dispatcher.nodes[0].outstanding)
 
-    sent, unfinished = asyncio.run(offered())
-    assert sent == 50
-    assert unfinished > 0
+    assert asyncio.run(unfinished()) == 50
+
+
+def test_a_node_refuses_on_arrival_what_its_queue_makes_late():
+    """Half a core and 600 CPU seconds queued: a job due in 1,000 seconds never gets memory."""
+    kept, sent = [], []
+
+    class Connection:
+        def sendall(self, data: bytes) -> None:
+            sent.append(struct.unpack_from("<BII", data))
+
+    one = node.Node.__new__(node.Node)  # without its workers, so that nothing is taken from the queue
+    one.connection, one.share, one.queue, one.queued_work = Connection(), node.Share(0.5), kept, 0.0
+    one.changed, one.sending, one.network = node.threading.Condition(), node.threading.Lock(), 0
+    deadline = time.monotonic() + 1000
+    for number, cpu in enumerate((400.0, 200.0, 1.0)):
+        one.accept((0, number, cpu, deadline, 64, 0, 1, 1))
+    assert [job.number for job in kept] == [0, 1]
+    assert sent == [(1, 2, 0)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a command of POSIX")
+def test_a_node_that_cannot_start_is_told_in_words(monkeypatch):
+    async def start() -> None:
+        async with system(1, 0.3, 0):
+            pytest.fail("the node started")
+
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(TestbedError, match="could not start"):
+        asyncio.run(start())
+    assert not nodes_running()

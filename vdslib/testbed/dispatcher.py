@@ -26,7 +26,7 @@ PATIENCE = 30.0  # seconds; a node that answers later than that is taken for dea
 
 
 class TestbedError(RuntimeError):
-    """A node of the testbed stopped answering; the message names it."""
+    """A node of the testbed did not start or stopped answering; the message says which, and what to do."""
 
     __test__ = False  # its name does not make it a test
 
@@ -65,11 +65,15 @@ class NodeHandle:
         self.counters: asyncio.Queue[Counters] = asyncio.Queue()
 
     async def connect(self) -> None:
+        """Wait for the node's port and connect to it; raises TestbedError where the node ended before."""
         assert self.process.stdout is not None
-        port = int(await asyncio.to_thread(self.process.stdout.readline))
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port)
+        port = await asyncio.to_thread(self.process.stdout.readline)
+        if not port:
+            raise TestbedError("a node could not start (its own message stands above); record again")
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", int(port))
 
     def tally(self, second: int) -> Tally:
+        """What happened in a second after the start, to be added to."""
         return self.tallies.setdefault(second, Tally())
 
 
@@ -102,6 +106,7 @@ class Dispatcher:
         return active[self.turn % len(active)]
 
     def send(self, number: int, arrival: float, cpu: float, kind: int) -> None:
+        """Choose a node for a job, account for it and send it; times in seconds after the start."""
         job_class = CLASSES[kind]
         deadline = arrival + job_class.deadline_s
         node = self.choose()
@@ -126,8 +131,11 @@ class Dispatcher:
     async def collect(self, node: NodeHandle) -> None:
         """Account for the replies of one node until its connection closes."""
         while True:
-            kind, number, size = REPLY.unpack(await node.reader.readexactly(REPLY.size))
-            body = await node.reader.readexactly(size)
+            try:
+                kind, number, size = REPLY.unpack(await node.reader.readexactly(REPLY.size))
+                body = await node.reader.readexactly(size)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return  # `read_counters` finds out and says which node it was
             if kind == 2:
                 node.counters.put_nowait(Counters(*COUNTERS.unpack(body)))
                 continue

@@ -42,7 +42,7 @@ async def _latencies(dispatcher: Dispatcher, load: Jobs, seconds: float) -> tupl
     return latencies, len(latencies) / (int(seconds) - warm)
 
 
-def capacity(max_nodes: int = NODES, seconds: float = 20, seed: int = 0) -> list[dict[str, Any]]:
+def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list[dict[str, Any]]:
     """Jobs of 12 ms completed per second by 1 to `max_nodes` active nodes under 1.5 times the work they can do."""
 
     async def one(nodes: int) -> float:
@@ -60,7 +60,7 @@ def capacity(max_nodes: int = NODES, seconds: float = 20, seed: int = 0) -> list
 
 
 def latency(
-    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 20, load: float = 0.6
+    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 12, load: float = 0.6
 ) -> list[dict[str, Any]]:
     """95th percentile of latency (ms) by strategy, slots and seed at `load` times the capacity of all nodes."""
 

@@ -9,6 +9,7 @@ is spent by whatever the process does, so capacity adds up over nodes although a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -60,6 +61,7 @@ class Share:
         self.time, self.cpu = time.monotonic(), time.process_time()
 
     def wait(self) -> None:
+        """Take what was spent since the last call off the allowance, and sleep until it is positive again."""
         with self.lock:
             now, cpu = time.monotonic(), time.process_time()
             self.allowance = min(BURST, self.allowance + self.cores * (now - self.time)) - (cpu - self.cpu)
@@ -80,7 +82,8 @@ def working_set(size: int) -> mmap.mmap:
     else:
         memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # the kernel may have been built without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     memory[::PAGE] = b"\1" * len(range(0, size, PAGE))
     return memory
 
@@ -173,6 +176,7 @@ class Node:
             self.changed.notify()
 
     def send(self, kind: int, number: int, body: bytes) -> None:
+        """Send one reply, whole, and count its bytes."""
         with self.sending:
             self.connection.sendall(REPLY.pack(kind, number, len(body)) + body)
             self.network += REPLY.size + len(body)
@@ -214,7 +218,7 @@ def main() -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         Node(connection, float(sys.argv[1])).serve()
-    except (ConnectionError, OSError):
+    except OSError:  # the dispatcher closed the connection
         os._exit(0)
 
 

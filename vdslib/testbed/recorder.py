@@ -60,9 +60,11 @@ def detect_hypervisor() -> str:
         if answer:
             return answer
     try:
-        return "unknown" if " hypervisor" in Path("/proc/cpuinfo").read_text() else "none"
+        processor = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "unknown"
+    # processors of the x86 family have the flag below a hypervisor; others list no flags of this kind
+    return "none" if "\nflags" in processor and " hypervisor" not in processor else "unknown"
 
 
 def _rounded(value: float | None, digits: int) -> float | int | str:
@@ -117,6 +119,7 @@ class Recording:
     def rows(
         self, second: int, began: datetime, before: list[Counters], after: list[Counters]
     ) -> list[dict[str, Any]]:
+        """One row for each node: what the dispatcher tallied in a second, and what the counters moved by."""
         sensed = hardware(self.hypervisor)
         used = self.dispatcher.configuration
         facts = {
@@ -145,20 +148,22 @@ class Recording:
         began = datetime.now(UTC).replace(microsecond=0)
         before = await self.dispatcher.read_counters()
         pending = list(plan)
-        with self.out.open("a", encoding="utf-8", newline="") as file:
-            for second in range(seconds):
-                while pending and pending[0].start <= second:
-                    self.dispatcher.configure(pending.pop(0))
-                await asyncio.sleep(max(0.0, self.dispatcher.start + second + 1 - time.monotonic()))
-                after = await self.dispatcher.read_counters()
-                if offering.done():
-                    offering.result()  # raises what ended the load early, if anything did
-                # one write per second, of whole lines: what a killed recording leaves is a valid file
-                file.write(_lines(self.rows(second, began, before, after)))
-                file.flush()
-                before = after
-                bar.update()
-        offering.cancel()
+        try:
+            with self.out.open("a", encoding="utf-8", newline="") as file:
+                for second in range(seconds):
+                    while pending and pending[0].start <= second:
+                        self.dispatcher.configure(pending.pop(0))
+                    await asyncio.sleep(max(0.0, self.dispatcher.start + second + 1 - time.monotonic()))
+                    after = await self.dispatcher.read_counters()
+                    if offering.done():
+                        offering.result()  # raises what ended the load early, if anything did
+                    # one write per second, of whole lines: what a killed recording leaves is a valid file
+                    file.write(_lines(self.rows(second, began, before, after)))
+                    file.flush()
+                    before = after
+                    bar.update()
+        finally:
+            offering.cancel()
 
 
 async def record_async(
@@ -170,7 +175,7 @@ async def record_async(
     load: Jobs | None = None,
     progress: bool = True,
 ) -> Path:
-    """As `record`, for callers that already run an event loop (a notebook)."""
+    """As `record`, for callers that already run an event loop (a notebook); `plan` and `load` in place of drawn ones."""
     out = Path(out)
     if seconds < 1:
         raise ValueError(f"a recording lasts at least one second, not {seconds}")
@@ -191,6 +196,7 @@ def record(out: Path | str, minutes: float, seed: int = 0, *, progress: bool = T
     """Run the testbed for `minutes` and write its telemetry to `out` (section 2 of the paper, data collection).
 
     One row per second and node in the columns of `vdslib.telemetry`. The file grows while the testbed runs, and every
-    process started ends with it. Raises FileExistsError rather than overwrite a recording.
+    process started ends with it. Raises FileExistsError rather than overwrite a recording, ValueError for less than a
+    second, TestbedError where a node does not start or stops answering.
     """
     return asyncio.run(record_async(out, round(minutes * 60), seed, progress=progress))
