@@ -111,12 +111,32 @@ def test_a_telemetry_error_inside_a_notebook_is_the_last_and_only_thing_said(not
     assert done.stderr == "vds run: few.csv: 3 rows: record more\n"
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "soon", "nan", "inf"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "0.001", "soon", "nan", "inf"])
 def test_record_refuses_a_length_that_is_none(minutes, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["record", "--minutes", minutes, "--out", "x.csv"])
     assert ended.value.code == 2
-    assert "is not a number of minutes above zero" in capsys.readouterr().err
+    assert "is not a number of minutes (at least a second" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "none"])
+def test_record_refuses_a_seed_that_is_none(seed, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["record", "--seed", seed, "--out", "x.csv"])
+    assert ended.value.code == 2
+    assert "is not a whole number from 0" in capsys.readouterr().err
+
+
+def test_a_lost_node_is_one_message(monkeypatch, capsys):
+    from vdslib.testbed import dispatcher, recorder
+
+    def lose(*_, **__):
+        raise dispatcher.TestbedError("node-2 stopped answering (exit code -9); record again")
+
+    monkeypatch.setattr(recorder, "record", lose)
+    assert cli.main(["record", "--minutes", "1", "--out", "x.csv"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vds record: node-2 stopped answering") and error.count("\n") == 1
 
 
 def test_record_hands_its_options_to_the_recorder(monkeypatch, capsys, tmp_path):

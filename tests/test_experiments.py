@@ -164,6 +164,14 @@ def test_any_other_error_inside_a_notebook_keeps_its_traceback_and_names_the_not
         experiments.run(source, {}, tmp_path / "copy.ipynb")
 
 
+def test_a_kernel_that_dies_and_a_folder_that_cannot_be_are_told_in_words(tmp_path):
+    source = write_notebook(tmp_path / "sample.ipynb", "import os\nos._exit(1)")
+    with pytest.raises(NotebookError, match=r"^sample: .*[Kk]ernel died"):
+        experiments.run(source, {}, tmp_path / "copy.ipynb")
+    with pytest.raises(NotebookError, match="cannot save the executed copy as"):
+        experiments.run(source, {}, source / "copy.ipynb")
+
+
 def test_results_come_back_as_they_were_recorded(tmp_path):
     values = {
         "mse": np.float64(0.25),

@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 class RecordError(OSError):
-    """A recording that cannot be written where it should be."""
+    """A recording that cannot be made, or not written where it should be."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     recording.add_argument("--out", type=Path, required=True, help="file to write, CSV")
     recording.add_argument(
-        "--seed", type=int, default=0, help="seed of the demand and the exploration plan (default 0)"
+        "--seed", type=_seed, default=0, help="seed of the demand and the exploration plan (default 0)"
     )
     recording.set_defaults(command=record)
 
@@ -86,23 +86,33 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _minutes(text: str) -> float:
-    """A length in minutes; what argparse shows as an error where it is not above zero."""
+    """A length in minutes; what argparse shows as an error where it is less than a second."""
     try:
         minutes = float(text)
     except ValueError:
         minutes = 0.0
-    if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above zero")
+    if not 1 / 60 <= minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes (at least a second, 0.017)")
     return minutes
+
+
+def _seed(text: str) -> int:
+    """A seed; what argparse shows as an error where it is no whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def record(options: argparse.Namespace) -> None:
     """Run the testbed and record it."""
-    from vdslib.testbed import recorder  # no other command needs the testbed
+    from vdslib.testbed import dispatcher, recorder  # no other command needs the testbed
 
     try:
         written = recorder.record(options.out, options.minutes, options.seed, progress=True)
-    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except dispatcher.TestbedError as error:
+        kept = f" (what was recorded until then is in {options.out})" if options.out.exists() else ""
+        raise RecordError(f"{error}{kept}") from error
+    except OSError as error:
         raise RecordError(f"cannot record to {options.out}: {error.strerror or error}") from error
     print(f"recorded {written}")
 

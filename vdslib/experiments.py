@@ -101,7 +101,7 @@ def find(notebook: str | Path) -> Path:
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
-    """Parameters of a notebook, in the order of its cell tagged ``parameters``."""
+    """Parameters of a notebook, in the order of its cell tagged ``parameters``; NotebookError where it has none."""
     path = find(notebook)
     try:
         content = nbformat.read(path, as_version=4)
@@ -114,7 +114,7 @@ def parameters(notebook: str | Path) -> list[Parameter]:
 
 
 def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
-    """Parameters declared in the text of a parameters cell."""
+    """Parameters declared in the text of a parameters cell; NotebookError names a line that declares none."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
         token.start[0]: re.sub(r"\s*# fmt: skip$", "", token.string).lstrip("# ")  # a word to the formatter
@@ -264,11 +264,15 @@ def run(
     values = check(notebook, given)
     # papermill takes seconds to import, and listing parameters does not need it
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
     source, target = find(notebook), Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotebookError(f"cannot save the executed copy as {target}: {error.strerror}") from None
     with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
         config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         try:
@@ -284,6 +288,8 @@ def run(
         except PapermillExecutionError as error:
             if error.ename in OUR_ERRORS:
                 raise NotebookError(error.evalue) from None
+            raise NotebookError(f"{source.stem}: {error}") from None
+        except DeadKernelError as error:  # often for want of memory
             raise NotebookError(f"{source.stem}: {error}") from None
     return target
 
