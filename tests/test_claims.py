@@ -134,6 +134,7 @@ X, L = "3-3-experiment", "3-2-listing"
         ("overfitting-reduced", X, {"arm_validation_mse.no guards": [0.009]}, "cannot be tested"),
         ("both-curves-fall", X, {"val_loss": [[0.03, 0.03, 0.04, 0.05, 0.06]]}, "does not hold"),
         ("both-curves-fall", X, {"loss": [[0.05]], "val_loss": [[0.05]]}, "cannot be tested"),
+        ("both-curves-fall", X, {"val_loss": [[0.05, 0.03, None, None, None]]}, "cannot be tested"),
         ("early-stopping-helps", X, {"arm_test_mse.early stopping": [0.029]}, "does not hold"),
         ("dropout-helps", X, {"arm_test_mse.all guards": [0.0195]}, "does not hold"),
         ("cross-validation-helps", X, {"cv_mse": [0.05]}, "does not hold"),

@@ -86,15 +86,18 @@ def _below_target(error: float, constant: float) -> Finding:
 
 
 def trained_mse(found: Mapping[str, Any]) -> Finding:
+    """Is the test error of the network below the paper's goal, and is that of a constant (1.3)?"""
     errors = found["test_mse"]
     return _below_target(_mean(errors[found["network"]]), _mean(errors["mean"]))
 
 
 def printed_mse(found: Mapping[str, Any]) -> Finding:
+    """The same for the printed program, on its own test set and scale (3.2)."""
     return _below_target(_mean(found["printed_mse"]), _mean(found["printed_constant_mse"]))
 
 
 def useful(found: Mapping[str, Any]) -> Finding:
+    """Has the network at least 10 % skill over persistence and over the training mean (4, 5)?"""
     errors = {name: _mean(value) for name, value in found["test_mse"].items()}
     error = errors[found["network"]]
     over = {name: skill(error, errors[name]) for name in ("persistence", "mean")}
@@ -103,6 +106,7 @@ def useful(found: Mapping[str, Any]) -> Finding:
 
 
 def beats_linear(found: Mapping[str, Any]) -> Finding:
+    """Is the test error of the network at least 5 % below that of ridge regression (1.1)?"""
     errors = found["test_mse"]
     seeds = errors[found["network"]]
     error, ridge = _mean(seeds), _mean(errors["ridge"])
@@ -118,11 +122,13 @@ def _rise(worse: Any, better: Any) -> float:
 
 
 def uses_order(found: Mapping[str, Any]) -> Finding:
+    """Does the test error rise by at least 5 % when the past is shuffled (2, 4)?"""
     rise = _rise(found["shuffled_mse"], found["test_mse"][found["network"]])
     return _passes(rise >= LEAST_EFFECT, rise, measured=f"error changes by {rise:+.1%}")
 
 
 def smaller_gap(found: Mapping[str, Any]) -> Finding:
+    """Do all guards together reduce a positive overfitting gap by at least 15 % (1.3)?"""
     train, watched = found["arm_train_mse"], found["arm_validation_mse"]
     gaps = {
         name: overfitting_gap(_mean(train[name]), _mean(watched[name]))
@@ -146,16 +152,18 @@ def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Findi
 
 
 def curves_fall(found: Mapping[str, Any]) -> Finding:
+    """Does every loss curve end lower than it began (3.2, Fig. 2)? A loss that was not finite leaves it open."""
     falls = []
     for loss, val_loss in zip(found["loss"], found["val_loss"], strict=True):
         if len(loss) < 4:
             return Finding(UNTESTABLE, f"{len(loss)} epochs are too few for a curve")
-        falls += [np.mean(curve[-3:]) / curve[0] - 1 for curve in (loss, val_loss)]
-    worst = float(max(falls))
+        falls += [_rise(curve[-3:], curve[0]) for curve in (loss, val_loss)]
+    worst = float(np.max(falls))
     return _passes(worst < 0, worst, measured=f"from the first epoch to the last three at least {worst:+.1%}")
 
 
 def validation_judges(found: Mapping[str, Any]) -> Finding:
+    """Is the mean error over the folds nearer to the test error than that of one validation part (4, 5)?"""
     test = _mean(found["test_mse"][found["network"]])
     one_part = _mean(found["arm_validation_mse"]["all guards"])
     folds = _mean(found["cv_mse"])
@@ -164,6 +172,7 @@ def validation_judges(found: Mapping[str, Any]) -> Finding:
 
 
 def normalisation(found: Mapping[str, Any]) -> Finding:
+    """Is the error on scaled inputs at least 5 % below that on raw ones (2, 4)?"""
     gain = skill(_mean(found["scaled_mse"]), _mean(found["raw_mse"]))
     measured = (
         f"MSE {_mean(found['scaled_mse']):.4g} on scaled inputs, {_mean(found['raw_mse']):.4g} on raw ones"
@@ -172,22 +181,26 @@ def normalisation(found: Mapping[str, Any]) -> Finding:
 
 
 def independent_test(found: Mapping[str, Any]) -> Finding:
+    """Is the error at most 5 % higher when the split is chronological and not random (3.2)?"""
     rise = _rise(found["chronological_mse"], found["random_split_mse"])
     measured = f"error {rise:+.1%} once test rows lie after training rows"
     return _passes(rise <= LEAST_EFFECT, rise, measured=measured)
 
 
 def sees_windows(found: Mapping[str, Any]) -> Finding:
+    """Is the network fed as many time steps as were declared (3.2)?"""
     fed, declared = int(found["window_fed"]), int(found["window_declared"])
     return Finding(HOLDS if fed == declared else FAILS, f"{fed} time steps fed, {declared} declared")
 
 
 def one_update(found: Mapping[str, Any]) -> Finding:
+    """Are the weights updated once an epoch (3.2)?"""
     updates = int(found["updates_per_epoch"])
     return Finding(HOLDS if updates == 1 else FAILS, f"{updates} updates of the weights in one epoch")
 
 
 def state_lasts(found: Mapping[str, Any]) -> Finding:
+    """Does the cell state of one batch reach the next (3.1, symbol 10)?"""
     lasts = bool(found["state_carries_over"])
     return Finding(
         HOLDS if lasts else FAILS, f"the state {'survives' if lasts else 'starts anew'} with each batch"
