@@ -204,7 +204,8 @@ def test_a_line_with_too_many_fields_is_refused(lines, tmp_path):
 def test_a_damaged_archive_is_refused(lines, tmp_path):
     whole = gzip.compress("\n".join(lines).encode())
     assert "Check that the file is complete" in message(tmp_path, whole[: len(whole) // 2], "bad.csv.gz")
-    assert "Check that the file is complete" in message(tmp_path, b"not compressed", "bad.csv.gz")
+    for ending in ("gz", "bz2", "xz", "zip"):
+        assert "Check that the file is complete" in message(tmp_path, b"not compressed", f"bad.csv.{ending}")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):

@@ -47,12 +47,15 @@ def _difference(y_true: ArrayLike, y_pred: ArrayLike) -> np.ndarray:
 
 
 def mse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean squared error over all samples and steps: mean of (y_pred - y_true)^2."""
+    """Mean squared error over all samples and steps: mean of (y_pred - y_true)^2 (section 3.2).
+
+    Both arguments have one shape, [samples, horizon] for instance; ValueError otherwise.
+    """
     return float(np.mean(_difference(y_true, y_pred) ** 2))
 
 
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean absolute error: mean of |y_pred - y_true|."""
+    """Mean absolute error: mean of |y_pred - y_true|, shapes as for ``mse``."""
     return float(np.mean(np.abs(_difference(y_true, y_pred))))
 
 

@@ -54,13 +54,7 @@ def build(
     Side effect: seeds Python, NumPy and TensorFlow with `seed`. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
     """
-    if network not in NETWORKS:
-        raise ValueError(f"unknown network {network!r}; valid are {', '.join(NETWORKS)}")
-    if not units or min(units) < 1:
-        raise ValueError(f"units must name at least one LSTM layer of at least one unit, not {list(units)}")
-    for name, share in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} must lie in [0, 1), not {share}")
+    _check(network, units, dropout=dropout, recurrent_dropout=recurrent_dropout)
     seed_everything(seed)
     layers = [keras.Input((window, features), name="window")]
     for number, size in enumerate(units, start=1):
@@ -84,3 +78,14 @@ def build(
     outputs = PRINTED_OUTPUTS if network == "printed" else outputs
     layers.append(keras.layers.Dense(outputs, name="output"))
     return keras.Sequential(layers, name=network)
+
+
+def _check(network: str, units: Sequence[int], **shares: float) -> None:
+    """ValueError where no such network can be built."""
+    if network not in NETWORKS:
+        raise ValueError(f"unknown network {network!r}; valid are {', '.join(NETWORKS)}")
+    if not units or min(units) < 1:
+        raise ValueError(f"units must name at least one LSTM layer of at least one unit, not {list(units)}")
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must lie in [0, 1), not {share}")

@@ -105,38 +105,29 @@ def prepare(
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     nodes = frame["node"].to_numpy(dtype=object)
     part = _parts(times, test, validation)
-
     known = part < 2
-    rows = table[features].to_numpy()
-    goal = table[[target]].to_numpy()
+    rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
     x_scaler, y_scaler = MinMaxScaler().fit(rows[known]), MinMaxScaler().fit(goal[known])
     scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
 
-    gap = _breaks(times, nodes)
-    usable = _usable(scaled, y, window, horizon)
+    gap, usable = _breaks(times, nodes), _usable(scaled, y, window, horizon)
 
     def cut(labels: np.ndarray, label: int) -> Windows:
         starts = _starts(labels, label, gap, usable, window + horizon)
         return _windows(scaled, y, times, nodes, starts, window, horizon)
 
-    parts = {"training": cut(part, 0), "validation": cut(part, 1), "test": cut(part, 2)}
+    parts = {
+        "training": cut(part, 0),
+        "validation": cut(part, 1),
+        "whole training": cut((part == 2).astype(int), 0),
+        "test": cut(part, 2),
+    }
     for name, share in (("training", 1), ("validation", validation), ("test", test)):
         if share and not len(parts[name]):
             raise _too_few(frame, features, target, window, horizon, name)
-    return Prepared(
-        parts["training"],
-        parts["validation"],
-        cut((part == 2).astype(int), 0),
-        parts["test"],
-        x_scaler,
-        y_scaler,
-        features,
-        target,
-        window,
-        horizon,
-    )
+    return Prepared(*parts.values(), x_scaler, y_scaler, features, target, window, horizon)
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +77,7 @@ _DECLARED = [
     Column("demand", "CPU s/s", "CPU seconds of work offered in this second", over_nodes="sum"),
     Column("jobs_offered", "count", "jobs that arrived", "count", over_nodes="sum"),
     Column("jobs_completed", "count", "jobs that were completed", "count", over_nodes="sum"),
-    Column("jobs_dropped", "count", "jobs given up, their deadline having passed", "count", over_nodes="sum"),
+    Column("jobs_dropped", "count", "jobs given up: no longer in time", "count", over_nodes="sum"),
     Column("latency_mean", "ms", "mean time from arrival to completion of jobs completed; empty without any",
            may_be_empty=True, over_nodes="jobs_completed"),
     Column("latency_p95", "ms", "95th percentile of that time; for the system the mean over the nodes",
@@ -169,7 +168,7 @@ def read(source: str | Path) -> pd.DataFrame:
             index_col=False,
             encoding="utf-8-sig",
         )
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
         reason = " ".join(str(error).split())
         raise TelemetryError(
             f"{origin}: not readable as comma-separated text ({reason}). "
@@ -208,14 +207,8 @@ def _checked(frame: pd.DataFrame, origin: str, lines: bool) -> pd.DataFrame:
         cases = errors.failure_cases
         case = cases.loc[cases["index"].astype(float).idxmin()]  # the first row that fails
         value = "is empty" if case["check"] == "not_nullable" else f"{case['failure_case']} {case['check']}"
-        raise _error(
-            origin,
-            case["column"],
-            int(case["index"]),
-            lines,
-            value,
-            "Correct the value, or leave out the row.",
-        ) from None
+        remedy = "Correct the value, or leave out the row."
+        raise _error(origin, case["column"], int(case["index"]), lines, value, remedy) from None
     _check_order(typed, origin, lines)
     typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
     typed.attrs["origin"] = origin
@@ -229,10 +222,11 @@ def _check_header(frame: pd.DataFrame, origin: str) -> None:
             f"{origin}: column '{twice[0]}' occurs twice in the header. Remove or rename one."
         )
     for column in COLUMNS.values():
+        described = "; ".join(filter(None, (column.meaning, column.unit)))
         if column.required and column.name not in frame:
             raise TelemetryError(
                 f"{origin}: column '{column.name}' is missing from row 0 (the header), which has "
-                f"{', '.join(map(str, frame.columns))}. Add or rename it ({column.meaning}; {column.unit})."
+                f"{', '.join(map(str, frame.columns))}. Add or rename it ({described})."
             )
     if frame.empty:
         raise TelemetryError(f"{origin}: there is no row 1, only the header. Record the telemetry again.")
@@ -244,14 +238,8 @@ def _typed(values: pd.Series, origin: str, lines: bool) -> pd.Series:
     column = COLUMNS.get(name)
     empty = values.isna() | (values.astype(str).str.strip().str.lower().isin(["", "nan"]))
     if column is not None and not column.may_be_empty and empty.any():
-        raise _error(
-            origin,
-            name,
-            int(empty.argmax()),
-            lines,
-            "the value is empty or NaN",
-            "Fill it in, or leave out the row.",
-        )
+        problem, remedy = "the value is empty or NaN", "Fill it in, or leave out the row."
+        raise _error(origin, name, int(empty.argmax()), lines, problem, remedy)
     if column is None:
         numbers = pd.to_numeric(values.mask(empty), errors="coerce")
         return values if (numbers.isna() & ~empty).any() else numbers.astype(float)
