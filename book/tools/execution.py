@@ -22,7 +22,15 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parents[2]
 # Papermill, JupyterLab and converters leave these in notebooks; they differ from run to run or say nothing.
 NOTEBOOK_NOISE = ("papermill", "jupytext", "widgets", "toc-autonumbering")
-CELL_NOISE = ("papermill", "execution", "collapsed", "trusted", "scrolled", "lines_to_next_cell")
+CELL_NOISE = (
+    "papermill",
+    "execution",
+    "collapsed",
+    "trusted",
+    "scrolled",
+    "lines_to_next_cell",
+    "cell_marker",
+)
 
 
 class OwnKernelSpecs(KernelSpecManager):

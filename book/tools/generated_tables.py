@@ -34,7 +34,10 @@ MODULES = (
     "baselines",
     "evaluation",
     "experiments",
+    "judging",
     "claims",
+    "describe",
+    "diagrams",
     "plots",
     "cli",
 )
