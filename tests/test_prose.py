@@ -253,7 +253,8 @@ def test_the_datasheet_describes_the_columns_of_the_file_in_order():
 
 def test_the_datasheet_describes_the_testbed_as_it_is():
     sheet = text_of(ROOT / "data" / "README.md")
-    assert f"each with {recorder.CORES:g} of a core" in sheet
+    nodes = f"each with {recorder.CORES:g} of a core and a memory allowance of {recorder.MEMORY_MB} MB"
+    assert nodes in sheet
     for kind in workload.CLASSES:
         disc = f"{kind.disc_kb:,} KB" if kind.disc_kb else "none"
         moved = f"{kind.request_kb}, {kind.reply_kb} KB"
