@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from vdslib.telemetry import COLUMNS
-from vdslib.testbed import node, recorder, workload
+from vdslib.testbed import measure, node, recorder, workload
 from vdslib.testbed.dispatcher import TestbedError, system
 from vdslib.testbed.workload import Configuration, Jobs
 
@@ -249,3 +249,26 @@ def test_a_node_that_cannot_start_is_told_in_words(monkeypatch):
     with pytest.raises(TestbedError, match="could not start"):
         asyncio.run(start())
     assert not nodes_running()
+
+
+def test_capacity_is_measured_under_overload():
+    rows = measure.capacity(max_nodes=2, seconds=2)
+    assert [row["nodes"] for row in rows] == [1, 2]
+    assert rows[0]["relative_to_linear"] == 1
+    # two nodes do more than one; how much more is for a quiet machine to say
+    assert rows[1]["jobs_per_second"] > rows[0]["jobs_per_second"] > 0
+    # 0.3 of a core cannot do more jobs of 12 ms than that, but for what an idle node has saved up
+    assert rows[0]["jobs_per_second"] < 1.2 * recorder.CORES / 0.012
+
+
+def test_tables_of_measurements_are_written_as_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "STRATEGIES", ("random",))
+    rows = measure.latency(seeds=[0], slots=[2], seconds=2)
+    assert [(row["strategy"], row["slots"], row["seed"]) for row in rows] == [("random", 2, 0)]
+    assert rows[0]["latency_p95"] > 9
+    monkeypatch.setattr(measure, "latency", lambda: rows)
+    monkeypatch.setattr(measure, "capacity", lambda: [{"nodes": 1, "jobs_per_second": 25.0}])
+    measure.main(tmp_path)
+    assert (tmp_path / "capacity.csv").read_text() == "nodes,jobs_per_second\n1,25.0\n"
+    with (tmp_path / "latency_by_configuration.csv").open() as file:
+        assert next(csv.DictReader(file)) == {name: str(value) for name, value in rows[0].items()}
