@@ -12,7 +12,7 @@ UV ?= uv
 .PHONY: help book test notebooks lab lock clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 
 book: $(READY)  ## run the notebooks that are out of date, render the book
 	@$(BIN)/python book/tools/build.py book
@@ -34,7 +34,7 @@ lock:  ## renew requirements.lock and environment.yml from pyproject.toml (needs
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or make UV=/path/to/uv lock"; exit 1; }
 	$(UV) pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --quiet \
 	  --custom-compile-command "make lock" -o requirements.lock
-	$(PYTHON) book/tools/environment.py conda
+	"$(PYTHON)" book/tools/environment.py conda
 
 clean:  ## remove what was built; the environment stays
 	rm -rf _build
@@ -43,5 +43,5 @@ clean:  ## remove what was built; the environment stays
 $(READY): requirements.lock pyproject.toml
 	@python="$(PYTHON)"; test -n "$$python" || { echo "no suitable Python found: install Python 3.11, 3.12 or" \
 	  "3.13 with venv (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; \
-	$$python book/tools/environment.py setup
+	"$$python" book/tools/environment.py setup
 	@touch $@
