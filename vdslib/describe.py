@@ -70,7 +70,10 @@ def _drawn(axes: Axes) -> list[Drawn]:
             found.append(Drawn("bars", _label(bars), np.asarray(place, float), np.asarray(size, float)))
             if bars.errorbar is not None:
                 ends = np.asarray(
-                    [path.vertices[:, 1 if upright else 0] for path in bars.errorbar.lines[2][0].get_paths()]
+                    [
+                        np.asarray(path.vertices)[:, 1 if upright else 0]
+                        for path in bars.errorbar.lines[2][0].get_paths()
+                    ]
                 )
                 found.append(
                     Drawn("spread", _label(bars), np.asarray(place, float), np.ptp(ends, axis=1) / 2)

@@ -118,16 +118,13 @@ def prepare(
         starts = _starts(labels, label, gap, usable, window + horizon)
         return _windows(scaled, y, times, nodes, starts, window, horizon)
 
-    parts = {
-        "training": cut(part, 0),
-        "validation": cut(part, 1),
-        "whole training": cut((part == 2).astype(int), 0),
-        "test": cut(part, 2),
-    }
-    for name, share in (("training", 1), ("validation", validation), ("test", test)):
-        if share and not len(parts[name]):
+    train, watched, unseen = cut(part, 0), cut(part, 1), cut(part, 2)
+    wanted = {"training": (1, train), "validation": (validation, watched), "test": (test, unseen)}
+    for name, (share, windows) in wanted.items():
+        if share and not len(windows):
             raise _too_few(frame, features, target, window, horizon, name)
-    return Prepared(*parts.values(), x_scaler, y_scaler, features, target, window, horizon)
+    full = cut((part == 2).astype(int), 0)
+    return Prepared(train, watched, full, unseen, x_scaler, y_scaler, features, target, window, horizon)
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
