@@ -1,0 +1,50 @@
+"""The shape of vdslib: imports follow the data, TensorFlow comes only where it is needed, names are explained."""
+
+import ast
+
+import generated_tables
+import inputs
+import pytest
+
+from vdslib import experiments
+
+MODULES = inputs.modules(experiments.root())
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def place(module):
+    """Position of a module in the order in which data pass through them; private ones come first."""
+    top = module.split(".")[1] if "." in module else "_"
+    return -1 if top.startswith("_") else generated_tables.MODULES.index(top)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_those_before_it(module):
+    needed = inputs.closure(TREES[module], MODULES) - {module, "vdslib"}
+    assert {other for other in needed if place(other) > place(module)} == set()
+
+
+def test_tensorflow_is_loaded_only_by_what_trains_networks():
+    names = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and {"tensorflow", "keras"}
+        & {
+            name.split(".")[0]
+            for name in [getattr(node, "module", None) or "", *(a.name for a in node.names)]
+        }
+    }
+    assert names - {"vdslib.models", "vdslib.training"} == {"vdslib._tensorflow"}
+    users = {
+        module for module, tree in TREES.items() if "vdslib._tensorflow" in inputs.closure(tree, MODULES)
+    }
+    assert users == {"vdslib.models", "vdslib.training"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.split(".")[-1].startswith("_")])
+def test_public_names_are_explained(module):
+    assert ast.get_docstring(TREES[module])
+    public = list(generated_tables.public_objects(TREES[module]))
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
