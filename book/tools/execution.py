@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  # makes its cache of fonts; in a kernel a message about it would be kept
 import nbformat
 import papermill
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
@@ -77,9 +78,8 @@ def execute(path: Path, label: str, results: Path) -> nbformat.NotebookNode:
     PapermillExecutionError, which holds the traceback, where a cell fails.
     """
     with kernel_folder(results) as folder:
-        width = (
-            shutil.get_terminal_size().columns
-        )  # tqdm shows nothing where a terminal does not tell its own
+        # tqdm shows nothing where a terminal does not tell its own width
+        width = shutil.get_terminal_size().columns
         bar = {"desc": label, "disable": not sys.stderr.isatty(), "leave": False, "ncols": width}
         executed = papermill.execute_notebook(
             str(path),
