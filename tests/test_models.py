@@ -68,6 +68,15 @@ def test_settings_reach_the_layers():
     assert [three.get_layer(f"lstm_{n}").units for n in (1, 2, 3)] == [4, 3, 2]
 
 
+def test_dropout_and_activation_leave_the_first_weights_as_they_are():
+    usual = models.build("figure", **SHAPE, seed=3).get_weights()
+    for changed in ({"dropout": 0.0}, {"dropout": 0.0, "recurrent_dropout": 0.2}, {"activation": "relu"}):
+        for one, two in zip(
+            usual, models.build("figure", **SHAPE, seed=3, **changed).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+
+
 def test_weights_come_from_the_seed_alone():
     first, again, other = (models.build("textbook", **SHAPE, seed=seed).get_weights() for seed in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))

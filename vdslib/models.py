@@ -12,6 +12,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from vdslib._tensorflow import keras, seed_everything
 
 __all__ = ["ACTIVATIONS", "NETWORKS", "PRINTED_OUTPUTS", "build"]
@@ -41,7 +43,9 @@ def build(
     dense_units: int = 32,
     seed: int = 0,
 ) -> keras.Model:
-    """Build one of the three networks, not compiled, with weights that depend on `seed` alone.
+    """Build one of the three networks, not compiled, with weights that depend on `seed` and sizes alone.
+
+    Networks that differ in dropout or activation only start from the same weights, so they can be compared.
 
     Input `[samples, window, features]`, output `[samples, outputs]` (`printed`: `[samples, 3]`).
 
@@ -56,28 +60,40 @@ def build(
     """
     _check(network, units, dropout=dropout, recurrent_dropout=recurrent_dropout)
     seed_everything(seed)
+    draws = _seeds(seed, len(units) + 2)  # for each LSTM layer, the hidden dense layer and the output
     layers = [keras.Input((window, features), name="window")]
     for number, size in enumerate(units, start=1):
+        kernel, recurrent, noise, loop_noise = draws[number - 1]
         last = number == len(units)
         layers += [
             keras.layers.LSTM(
                 size,
                 activation=activation or ACTIVATIONS[network],
                 recurrent_dropout=recurrent_dropout,
+                kernel_initializer=keras.initializers.GlorotUniform(kernel),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=recurrent),
+                seed=loop_noise,
                 return_sequences=network == "figure" or not last,
                 unroll=window <= _LONGEST_UNROLLED,
                 name=f"lstm_{number}",
             ),
-            keras.layers.Dropout(dropout, name=f"dropout_{number}"),
+            keras.layers.Dropout(dropout, seed=noise, name=f"dropout_{number}"),
         ]
     if network == "figure":
+        kernel = keras.initializers.GlorotUniform(draws[-2][0])
         layers += [
             keras.layers.Flatten(name="flatten"),
-            keras.layers.Dense(dense_units, activation="relu", name="dense"),
+            keras.layers.Dense(dense_units, activation="relu", kernel_initializer=kernel, name="dense"),
         ]
     outputs = PRINTED_OUTPUTS if network == "printed" else outputs
-    layers.append(keras.layers.Dense(outputs, name="output"))
+    kernel = keras.initializers.GlorotUniform(draws[-1][0])
+    layers.append(keras.layers.Dense(outputs, kernel_initializer=kernel, name="output"))
     return keras.Sequential(layers, name=network)
+
+
+def _seeds(seed: int, layers: int) -> list[list[int]]:
+    """Four seeds for each of `layers` layers: kernel, recurrent kernel, dropout, recurrent dropout."""
+    return np.random.SeedSequence(seed).generate_state(4 * layers).reshape(layers, 4).tolist()
 
 
 def _check(network: str, units: Sequence[int], **shares: float) -> None:
