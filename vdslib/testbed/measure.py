@@ -60,7 +60,7 @@ def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list
 
 
 def latency(
-    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 12, load: float = 0.6
+    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 20, load: float = 0.6
 ) -> list[dict[str, Any]]:
     """95th percentile of latency (ms) by strategy, slots and seed at `load` times the capacity of all nodes."""
 
