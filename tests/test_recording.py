@@ -93,7 +93,8 @@ def test_capacity_grows_with_the_nodes(sheet):
 def test_strategy_and_slots_move_latency_by_more_than_seeds_do():
     table = pd.read_csv(DATA / "latency_by_configuration.csv")
     assert set(table["strategy"]) == set(workload.STRATEGIES) and table["seed"].nunique() >= 3
-    spread = table.groupby(["strategy", "slots"])["latency_p95"].std().mean()
+    runs = table.groupby(["strategy", "slots"])["latency_p95"]
+    spread = (runs.max() - runs.min()).mean()
     for name in ("strategy", "slots"):
         means = table.groupby(name)["latency_p95"].mean()
         assert means.max() - means.min() > spread, name

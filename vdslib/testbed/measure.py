@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from vdslib.testbed.dispatcher import Dispatcher, system
 from vdslib.testbed.recorder import CORES, NODES
@@ -52,7 +54,7 @@ def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list
             dispatcher.configure(Configuration(0, nodes, "shortest_queue", 2))
             return (await _latencies(dispatcher, load, seconds))[1]
 
-    rates = [asyncio.run(one(nodes)) for nodes in range(1, max_nodes + 1)]
+    rates = [asyncio.run(one(nodes)) for nodes in tqdm(range(1, max_nodes + 1), desc="capacity", ascii=True)]
     return [
         {"nodes": n, "jobs_per_second": round(rate, 2), "relative_to_linear": round(rate / (n * rates[0]), 4)}
         for n, rate in enumerate(rates, start=1)
@@ -60,7 +62,7 @@ def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list
 
 
 def latency(
-    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 20, load: float = 0.6
+    seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 60, load: float = 0.6
 ) -> list[dict[str, Any]]:
     """95th percentile of latency (ms) by strategy, slots and seed at `load` times the capacity of all nodes."""
 
@@ -72,6 +74,7 @@ def latency(
             dispatcher.configure(Configuration(0, NODES, strategy, slots))
             return float(np.percentile((await _latencies(dispatcher, work, seconds))[0], 95))
 
+    runs = list(itertools.product(STRATEGIES, slots, seeds))
     return [
         {
             "strategy": strategy,
@@ -79,9 +82,7 @@ def latency(
             "seed": seed,
             "latency_p95": round(asyncio.run(one(strategy, s, seed)), 1),
         }
-        for strategy in STRATEGIES
-        for s in slots
-        for seed in seeds
+        for strategy, s, seed in tqdm(runs, desc="latency", ascii=True)
     ]
 
 
