@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.dates import SECONDLY, AutoDateLocator
 from matplotlib.figure import Figure
 
 from vdslib.describe import alternative_text, digest
@@ -57,7 +58,8 @@ matplotlib.rcParams.update(
         "figure.figsize": (_WIDTH, 3.6),
         "font.size": 11,
         "grid.color": "#DDDDDD",
-        "legend.frameon": False,
+        "legend.edgecolor": "none",
+        "legend.framealpha": 0.8,  # names stay legible where lines pass below
         "legend.fontsize": 10,
         "lines.linewidth": 1.6,
         "savefig.dpi": _DPI,
@@ -116,6 +118,10 @@ _digest = digest  # `show` has a parameter of that name
 def _finish(axes: Axes, title: str, xlabel: str, ylabel: str, named: int) -> None:
     """Titles, labels, and a legend where there is more than one thing to tell apart."""
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    locator = axes.xaxis.get_major_locator()
+    if isinstance(locator, AutoDateLocator):  # times with seconds are long: fewer of them
+        locator.intervald[SECONDLY] = [1, 5, 10, 15, 30, 60]
+        locator.maxticks[SECONDLY] = 7
     if named > 1:
         axes.legend(loc="best")
 
@@ -250,7 +256,8 @@ def _tilt(ax: Axes) -> None:
     """Turn the names under the bars when they would run into each other."""
     texts = [tick.get_text() for tick in ax.get_xticklabels()]
     if sum(len(text) + 2 for text in texts) > 75:
-        ax.tick_params(axis="x", rotation=30)
+        for label in ax.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def histogram(
@@ -288,7 +295,9 @@ def scatter(
     fig, ax = figure(height=4.2)
     markers = "os^Dv"
     for place, (name, (x, y)) in enumerate(points.items()):
-        ax.scatter(x, y, s=14, alpha=0.6, linewidths=0, marker=markers[place % len(markers)], label=name)
+        size, alpha = (14, 0.6) if np.size(x) > 50 else (45, 1.0)
+        marker = markers[place % len(markers)]
+        ax.scatter(x, y, s=size, alpha=alpha, linewidths=0, marker=marker, label=name)
     if diagonal:
         ends = [max(ax.get_xlim()[0], ax.get_ylim()[0]), min(ax.get_xlim()[1], ax.get_ylim()[1])]
         ax.plot(ends, ends, color="#555555", linestyle=":", label="equal")
@@ -325,13 +334,23 @@ def heatmap(
     if rows is not None:
         ax.set_yticks(range(len(rows)), rows)
     if columns is not None:
-        ax.set_xticks(range(len(columns)), columns)
+        step = -(-len(columns) // 20)  # with many columns not every one is named
+        ax.set_xticks(range(0, len(columns), step), columns[::step])
         _tilt(ax)
-    if matrix.size <= 100:
+    if matrix.size <= 100 and matrix.shape[1] <= 12:
         for (row, column), value in np.ndenumerate(matrix):
             shade = image.cmap(image.norm(value))
             dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
-            ax.text(column, row, f"{value:.2g}", ha="center", va="center", color="white" if dark else "black")
+            size = 11 if matrix.shape[1] <= 6 else 9
+            ax.text(
+                column,
+                row,
+                f"{value:.2g}",
+                ha="center",
+                va="center",
+                size=size,
+                color="white" if dark else "black",
+            )
     ax.grid(visible=False)
     _finish(ax, title, xlabel, ylabel, 1)
     return fig

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,14 @@ def _cell(text: str) -> str:
 
 def data_dictionary() -> str:
     """The columns of the canonical telemetry, from the schema that checks every file."""
-    frame = telemetry.data_dictionary()
-    rows = [
-        [f"`{row[0]}`", *(str(value) or "-" for value in row[1:])] for row in frame.itertuples(index=False)
-    ]
-    return table(list(frame.columns), rows)
+    rows = []
+    for row in telemetry.data_dictionary().to_dict("records"):
+        rule = "required" if row["required"] == "yes" else "optional"
+        rule += ", may be empty" if row["may be empty"] == "yes" else ""
+        rows.append(
+            [f"`{row['column']}`", row["unit"] or "-", row["meaning"], rule, row["over all nodes"] or "-"]
+        )
+    return table(["column", "unit", "meaning", "rule", "over all nodes"], rows)
 
 
 # --------------------------------------------------------------------------------- parameter reference
@@ -186,10 +190,18 @@ def _arguments(arguments: ast.arguments) -> list[str]:
 
 
 def _docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
-    text = ast.get_docstring(node)
+    text = "\n\n".join(_narrow(part) for part in (ast.get_docstring(node) or "").split("\n\n"))
     return (
         "\n" + _indent(f'"""{text}{chr(10) if text and chr(10) in text else ""}"""') if text else "\n    ..."
     )
+
+
+def _narrow(paragraph: str) -> str:
+    """A paragraph broken into lines that fit on a page; lists and examples as they are."""
+    lines = paragraph.splitlines()
+    if any(re.match(r"\s|[-*>] ", line) for line in lines):
+        return paragraph
+    return textwrap.fill(" ".join(lines), 70, break_long_words=False, break_on_hyphens=False)
 
 
 def _indent(text: str) -> str:
@@ -197,8 +209,15 @@ def _indent(text: str) -> str:
 
 
 def _first_sentence(node: ast.FunctionDef | ast.ClassDef) -> str:
-    paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
-    return _prose(re.split(r"(?<=[.;:])\s", " ".join(paragraph.split()) + " ")[0].rstrip(".;: "))
+    """What a docstring says up to the first stop, colon or semicolon outside brackets."""
+    paragraph = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+    end = len(paragraph)
+    for stop in re.finditer(r"[.;:](?=\s)", paragraph):
+        before = paragraph[: stop.start()]
+        if before.count("(") == before.count(")") and before.count("[") == before.count("]"):
+            end = stop.start()
+            break
+    return _prose(paragraph[:end].rstrip(".;: "))
 
 
 def _prose(text: str) -> str:
