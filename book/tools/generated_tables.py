@@ -167,7 +167,7 @@ def stub(node: ast.FunctionDef | ast.ClassDef) -> str:
 def _signature(node: ast.FunctionDef) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     line = f"def {node.name}({ast.unparse(node.args)}){returns}:"
-    if len(line) > 100:  # too wide for a page: one argument a line
+    if len(line) > 76:  # too wide for a page: one argument a line
         wide = "\n".join(f"    {argument}," for argument in _arguments(node.args))
         line = f"def {node.name}(\n{wide}\n){returns}:"
     return _decorators(node) + line
@@ -201,7 +201,7 @@ def _narrow(paragraph: str) -> str:
     lines = paragraph.splitlines()
     if any(re.match(r"\s|[-*>] ", line) for line in lines):
         return paragraph
-    return textwrap.fill(" ".join(lines), 70, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(" ".join(lines), 66, break_long_words=False, break_on_hyphens=False)
 
 
 def _indent(text: str) -> str:
