@@ -164,6 +164,20 @@ def test_any_other_error_inside_a_notebook_keeps_its_traceback_and_names_the_not
         experiments.run(source, {}, tmp_path / "copy.ipynb")
 
 
+def test_a_kernel_that_is_slow_to_come_to_rest_ends_without_a_word(tmp_path, capfd):
+    slow = """\
+import time
+kernel = get_ipython().kernel
+answer = kernel.shell_handlers["kernel_info_request"]  # what papermill asks last
+async def answer_and_linger(*given):
+    await answer(*given)
+    time.sleep(0.5)
+kernel.shell_handlers["kernel_info_request"] = answer_and_linger
+"""
+    experiments.run(write_notebook(tmp_path / "sample.ipynb", slow), {}, tmp_path / "copy.ipynb")
+    assert capfd.readouterr().err == ""
+
+
 def test_a_kernel_that_dies_and_a_folder_that_cannot_be_are_told_in_words(tmp_path):
     source = write_notebook(tmp_path / "sample.ipynb", "import os\nos._exit(1)")
     with pytest.raises(NotebookError, match=r"^sample: .*[Kk]ernel died"):

@@ -268,6 +268,8 @@ def run(
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
+    from vdslib._kernel import Kernel
+
     source, target = find(notebook), Path(output)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -283,6 +285,7 @@ def run(
                 progress_bar=sys.stderr.isatty() if progress is None else progress,
                 kernel_name="python3",
                 language="python",
+                kernel_manager_class=Kernel,
                 config=config,
             )
         except PapermillExecutionError as error:

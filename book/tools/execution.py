@@ -16,9 +16,10 @@ import nbformat
 import papermill
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 from traitlets.config import Config
+
+from vdslib._kernel import Kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 # Papermill, JupyterLab and converters leave these in notebooks; they differ from run to run or say nothing.
@@ -41,7 +42,7 @@ class OwnKernelSpecs(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class OwnKernel(AsyncKernelManager):
+class OwnKernel(Kernel):
     """A kernel that talks over IPC sockets: TCP ports collide where several kernels start at once."""
 
     @default("transport")

@@ -1,0 +1,23 @@
+"""The kernel that notebooks run in when a program runs them."""
+
+from __future__ import annotations
+
+import sys
+
+from jupyter_client.manager import AsyncKernelManager
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel that is asked to end once its notebook has, without an interrupt before.
+
+    Jupyter interrupts each kernel that it shuts down. A kernel that has just answered the last question is still busy
+    with it for a moment, and an interrupt in that moment makes it write an error although nothing went wrong. A
+    notebook that is given up while a cell runs is interrupted as usual, so that the cell can clean up.
+    """
+
+    async def _async_interrupt_kernel(self) -> None:
+        given_up = (
+            sys.exc_info()[0] is not None
+        )  # the client cleans up while its error, a Ctrl-C say, is on its way
+        if given_up or not self.shutting_down:
+            await super()._async_interrupt_kernel()
