@@ -8,7 +8,7 @@ import pytest
 from synthetic import recording
 
 from vdslib import telemetry
-from vdslib.preparation import USAGES, Windows, folds, prepare
+from vdslib.preparation import USAGES, Windows, columns, folds, prepare
 from vdslib.telemetry import TelemetryError
 
 STEP = np.timedelta64(1, "s")
@@ -218,13 +218,21 @@ def test_a_column_without_any_value_is_refused(series):
         (["cpu_usage", "gpu_usage"], "cpu_usage", "column 'gpu_usage' is missing"),
         (["cpu_usage"], "happiness", "column 'happiness' is missing"),
         (["strategy"], "cpu_usage", "column 'strategy' holds text"),
+        ([], "cpu_usage", r"features must be a list of different columns, not \[\]"),
+        (["cpu_usage", "cpu_usage"], "cpu_usage", "features must be a list of different columns"),
     ],
 )
 def test_wrong_columns_are_refused(series, features, target, problem):
-    with pytest.raises(
-        TelemetryError, match=problem + r".*Choose features and target among cpu_usage, memory_usage"
-    ):
-        prepare(series, features=features, target=target)
+    for use in (prepare, columns):
+        with pytest.raises(
+            TelemetryError, match=problem + r".*Choose features and target among cpu_usage, memory_usage"
+        ):
+            use(series, features=features, target=target)
+
+
+def test_columns_are_named_once(series):
+    assert columns(series, ["cpu_usage", "disc_usage"], "cpu_usage") == ["cpu_usage", "disc_usage"]
+    assert columns(series, ["cpu_usage"], "disc_usage") == ["cpu_usage", "disc_usage"]
 
 
 def test_infinite_values_are_refused(series):
@@ -237,8 +245,6 @@ def test_infinite_values_are_refused(series):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"features": []},
-        {"features": ["cpu_usage", "cpu_usage"]},
         {"window": 0},
         {"horizon": 0},
         {"test": 1.0},

@@ -1,6 +1,6 @@
 """From telemetry to training data: chronological split, normalisation, windows (paper, section 2).
 
-The past and the future never mix: the split is by time, the scalers see training rows only, and a window
+The past and the future never mix: the split is by time, the scalers see no row of the test part, and a window
 belongs to a part only if all its rows do. Windows are strides over one scaled table, not copies.
 """
 
@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from vdslib.telemetry import TelemetryError, origin_of
 
-__all__ = ["USAGES", "Prepared", "Windows", "folds", "prepare"]
+__all__ = ["USAGES", "Prepared", "Windows", "columns", "folds", "prepare"]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
 
@@ -96,12 +96,12 @@ def prepare(
     target rows is left out if it touches two parts or two nodes, spans a gap (a time step other than the
     node's median), or holds an empty value.
 
-    Raises TelemetryError if a column is missing or no number, or if a part has too few rows for one window;
-    ValueError for impossible settings.
+    Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
+    if a part has too few rows for one window; ValueError for impossible settings.
     """
     features = list(features)
-    _check_settings(features, window, horizon, test, validation)
-    table = _numbers(frame, list(dict.fromkeys([*features, target])))
+    _check_settings(window, horizon, test, validation)
+    table = _numbers(frame, columns(frame, features, target))
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     nodes = frame["node"].to_numpy(dtype=object)
     part = _parts(times, test, validation)
@@ -125,6 +125,25 @@ def prepare(
             raise _too_few(frame, features, target, window, horizon, name)
     full = cut((part == 2).astype(int), 0)
     return Prepared(train, watched, full, unseen, x_scaler, y_scaler, features, target, window, horizon)
+
+
+def columns(frame: pd.DataFrame, features: Sequence[str], target: str) -> list[str]:
+    """The columns of ``frame`` that a forecast of ``target`` from ``features`` needs, each once.
+
+    Raises TelemetryError if ``features`` is empty or names a column twice, or if a column is missing or no number.
+    """
+    needed = list(dict.fromkeys([*features, target]))
+    numeric = list(frame.select_dtypes("number").columns)
+    choice = f"Choose features and target among {', '.join(numeric)}."
+    if not features or len(set(features)) < len(features):
+        raise TelemetryError(
+            f"{origin_of(frame)}: features must be a list of different columns, not {list(features)}. {choice}"
+        )
+    for column in needed:
+        if column not in numeric:
+            problem = "holds text" if column in frame else "is missing from row 0 (the header)"
+            raise TelemetryError(f"{origin_of(frame)}: column '{column}' {problem}. {choice}")
+    return needed
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -153,32 +172,21 @@ def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return result
 
 
-def _check_settings(features: list[str], window: int, horizon: int, test: float, validation: float) -> None:
-    if not features or len(set(features)) < len(features):
-        raise ValueError(f"features must be a list of different columns, not {features}")
+def _check_settings(window: int, horizon: int, test: float, validation: float) -> None:
     if window < 1 or horizon < 1:
         raise ValueError(f"window and horizon must be 1 or more, not {window} and {horizon}")
     if not (0 <= test < 1 and 0 <= validation < 1):
         raise ValueError(f"test and validation must be shares from 0 to below 1, not {test} and {validation}")
 
 
-def _numbers(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The columns as floats; a missing one, one with text or an infinite value is an error."""
-    origin = origin_of(frame)
-    numeric = list(frame.select_dtypes("number").columns)
-    for column in columns:
-        if column not in numeric:
-            problem = "holds text" if column in frame else "is missing from row 0 (the header)"
-            choice = ", ".join(numeric)
-            raise TelemetryError(
-                f"{origin}: column '{column}' {problem}. Choose features and target among {choice}."
-            )
-    table = frame[columns].astype(float)
+def _numbers(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:
+    """The columns as floats; an infinite value is an error."""
+    table = frame[needed].astype(float)
     infinite = np.isinf(table.to_numpy())
     if infinite.any():
         row, number = np.argwhere(infinite)[0]
         raise TelemetryError(
-            f"{origin}: column '{columns[number]}', row {row + 1}: the value is infinite. "
+            f"{origin_of(frame)}: column '{needed[number]}', row {row + 1}: the value is infinite. "
             "Correct it or leave it empty."
         )
     return table
