@@ -1,7 +1,7 @@
 """Pytest plugin: how nbval compares the committed notebooks with a new run.
 
-Text is compared exactly, numbers within it by value: integers exactly, all others to a relative tolerance of 1 %. A
-cell that needs more says so by a tag, and below 20 % always: ``rtol=0.05`` for its floating-point numbers (errors of
+Text is compared exactly, numbers within it by value: integers exactly, all others to a relative tolerance of 1%. A
+cell that needs more says so by a tag, and below 20% always: ``rtol=0.05`` for its floating-point numbers (errors of
 trained models), ``counts=0.15`` for integers that come out of training. Nothing else is tolerated: a cell that was
 never run, or that asks nbval to look away, fails.
 """
@@ -27,7 +27,7 @@ from nbval.plugin import IPyNbCell
 
 pytest_plugins = ["pytester"]
 DEFAULT_TOLERANCE = 0.01
-HIGHEST_TOLERANCE = 0.2  # a result that is 20 % off has changed, whatever a tag says
+HIGHEST_TOLERANCE = 0.2  # a result that is 20% off has changed, whatever a tag says
 # Digits inside of names (lstm_1, T05Z) are text. Thousands may have commas; a full stop belongs to the number where
 # digits follow or, as numpy prints "[1. 0.]", a further number or a bracket.
 NUMBER = re.compile(

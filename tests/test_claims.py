@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,6 +118,22 @@ def test_all_claims_can_hold():
     table = claims.verdicts(GOOD)
     assert table["key"].tolist() == KEYS and set(table["verdict"]) == {"holds"}
     assert table["measured"].str.len().min() > 0
+
+
+def test_each_claim_names_a_heading_of_its_chapter():
+    for claim in claims.CLAIMS:
+        path = experiments.root() / "notebooks" / f"{claim.chapter}.ipynb"
+        if path.exists():
+            cells = nbformat.read(path, as_version=4).cells
+            text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+            assert f"# {claim.cell}\n" in text, claim.key
+
+
+def test_counts_are_in_words():
+    found = LISTING | {"window_fed": 1, "updates_per_epoch": 216}
+    measured = claims.verdicts({"3-2-listing": found}).set_index("key")["measured"]
+    assert measured["printed-windows"] == "1 time step fed, 10 declared"
+    assert measured["one-update-an-epoch"] == "216 updates of the weights in one epoch"
 
 
 X, L = "3-3-experiment", "3-2-listing"

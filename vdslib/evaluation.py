@@ -235,7 +235,7 @@ def bounds(series: pd.DataFrame, test: float = 0.2) -> pd.DataFrame:
     """Does a system's productivity move enough to be worth forecasting? Judged on its last share ``test``.
 
     One row per figure: value, the least that is asked for, whether it is met. Shares are of the seconds in
-    which work was due. Overloaded seconds (productivity below 80 %) are told apart by the configuration: with
+    which work was due. Overloaded seconds (productivity below 80%) are told apart by the configuration: with
     all nodes active only a peak in demand can be the cause, with fewer the configuration is too small.
     """
     part = series.iloc[len(series) - round(test * len(series)) :]
@@ -246,8 +246,8 @@ def bounds(series: pd.DataFrame, test: float = 0.2) -> pd.DataFrame:
     full = part["active_nodes"] == series["active_nodes"].max()
     figures = [
         ("points between 5th and 95th percentile", high - low, 30.0),
-        ("share of seconds below 80 %", overload.mean(), 0.15),
-        ("share of seconds at 95 % or more", (productivity >= SERVED).mean(), 0.30),
+        ("share of seconds below 80%", overload.mean(), 0.15),
+        ("share of seconds at 95% or more", (productivity >= SERVED).mean(), 0.30),
         ("share of seconds overloaded with all nodes active", (overload & full).mean(), 0.01),
         ("share of seconds overloaded with fewer nodes active", (overload & ~full).mean(), 0.01),
     ]

@@ -65,6 +65,11 @@ def _mean(value: Any) -> float:
     return float(np.mean([math.nan if item is None else float(item) for item in values]))
 
 
+def _count(number: int, name: str) -> str:
+    """A number of things in words: 1 epoch, 2 epochs."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def _passes(good: bool, *needed: float, measured: str) -> Finding:
     """Holds or not, as far as the needed values are numbers at all."""
     if not all(map(math.isfinite, needed)):
@@ -97,7 +102,7 @@ def printed_mse(found: Mapping[str, Any]) -> Finding:
 
 
 def useful(found: Mapping[str, Any]) -> Finding:
-    """Has the network at least 10 % skill over persistence and over the training mean (4, 5)?"""
+    """Has the network at least 10% skill over persistence and over the training mean (4, 5)?"""
     errors = {name: _mean(value) for name, value in found["test_mse"].items()}
     error = errors[found["network"]]
     over = {name: skill(error, errors[name]) for name in ("persistence", "mean")}
@@ -106,7 +111,7 @@ def useful(found: Mapping[str, Any]) -> Finding:
 
 
 def beats_linear(found: Mapping[str, Any]) -> Finding:
-    """Is the test error of the network at least 5 % below that of ridge regression (1.1)?"""
+    """Is the test error of the network at least 5% below that of ridge regression (1.1)?"""
     errors = found["test_mse"]
     seeds = errors[found["network"]]
     error, ridge = _mean(seeds), _mean(errors["ridge"])
@@ -122,13 +127,13 @@ def _rise(worse: Any, better: Any) -> float:
 
 
 def uses_order(found: Mapping[str, Any]) -> Finding:
-    """Does the test error rise by at least 5 % when the past is shuffled (2, 4)?"""
+    """Does the test error rise by at least 5% when the past is shuffled (2, 4)?"""
     rise = _rise(found["shuffled_mse"], found["test_mse"][found["network"]])
     return _passes(rise >= LEAST_EFFECT, rise, measured=f"error changes by {rise:+.1%}")
 
 
 def smaller_gap(found: Mapping[str, Any]) -> Finding:
-    """Do all guards together reduce a positive overfitting gap by at least 15 % (1.3)?"""
+    """Do all guards together reduce a positive overfitting gap by at least 15% (1.3)?"""
     train, watched = found["arm_train_mse"], found["arm_validation_mse"]
     gaps = {
         name: overfitting_gap(_mean(train[name]), _mean(watched[name]))
@@ -140,7 +145,7 @@ def smaller_gap(found: Mapping[str, Any]) -> Finding:
 
 
 def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is the test error of one arm of the guards' study at least 5 % below that of another?"""
+    """Is the test error of one arm of the guards' study at least 5% below that of another?"""
 
     def judge(found: Mapping[str, Any]) -> Finding:
         before, after = _mean(found["arm_test_mse"][without]), _mean(found["arm_test_mse"][with_it])
@@ -156,7 +161,7 @@ def curves_fall(found: Mapping[str, Any]) -> Finding:
     falls = []
     for loss, val_loss in zip(found["loss"], found["val_loss"], strict=True):
         if len(loss) < 4:
-            return Finding(UNTESTABLE, f"{len(loss)} epochs are too few for a curve")
+            return Finding(UNTESTABLE, f"too few epochs for a curve: {len(loss)}")
         falls += [_rise(curve[-3:], curve[0]) for curve in (loss, val_loss)]
     worst = float(np.max(falls))
     return _passes(worst < 0, worst, measured=f"from the first epoch to the last three at least {worst:+.1%}")
@@ -172,7 +177,7 @@ def validation_judges(found: Mapping[str, Any]) -> Finding:
 
 
 def normalisation(found: Mapping[str, Any]) -> Finding:
-    """Is the error on scaled inputs at least 5 % below that on raw ones (2, 4)?"""
+    """Is the error on scaled inputs at least 5% below that on raw ones (2, 4)?"""
     gain = skill(_mean(found["scaled_mse"]), _mean(found["raw_mse"]))
     measured = (
         f"MSE {_mean(found['scaled_mse']):.4g} on scaled inputs, {_mean(found['raw_mse']):.4g} on raw ones"
@@ -181,7 +186,7 @@ def normalisation(found: Mapping[str, Any]) -> Finding:
 
 
 def independent_test(found: Mapping[str, Any]) -> Finding:
-    """Is the error at most 5 % higher when the split is chronological and not random (3.2)?
+    """Is the error at most 5% higher when the split is chronological and not random (3.2)?
 
     Each error is taken as a share of the training mean's on the same rows, since one test part may be harder than
     another for everybody.
@@ -198,13 +203,17 @@ def independent_test(found: Mapping[str, Any]) -> Finding:
 def sees_windows(found: Mapping[str, Any]) -> Finding:
     """Is the network fed as many time steps as were declared (3.2)?"""
     fed, declared = int(found["window_fed"]), int(found["window_declared"])
-    return Finding(HOLDS if fed == declared else FAILS, f"{fed} time steps fed, {declared} declared")
+    return Finding(
+        HOLDS if fed == declared else FAILS, f"{_count(fed, 'time step')} fed, {declared} declared"
+    )
 
 
 def one_update(found: Mapping[str, Any]) -> Finding:
     """Are the weights updated once an epoch (3.2)?"""
     updates = int(found["updates_per_epoch"])
-    return Finding(HOLDS if updates == 1 else FAILS, f"{updates} updates of the weights in one epoch")
+    return Finding(
+        HOLDS if updates == 1 else FAILS, f"{_count(updates, 'update')} of the weights in one epoch"
+    )
 
 
 def state_lasts(found: Mapping[str, Any]) -> Finding:

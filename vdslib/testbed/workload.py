@@ -114,7 +114,7 @@ def jobs(seconds: int, seed: int, scale: float = 1.0) -> Jobs:
 def exploration_plan(seconds: int, seed: int, nodes: int = 4) -> list[Configuration]:
     """Configurations drawn at random and independently of the demand, each kept for 30 to 75 seconds.
 
-    The whole system is used 40 % of the time, one node less 30 %, two less 20 %, a single node 10 % (with fewer than
+    The whole system is used 40% of the time, one node less 30%, two less 20%, a single node 10% (with fewer than
     four nodes the shares of the missing choices fall to the rest). Strategy and slots are drawn uniformly. Since the
     choice never looks at the load, the effect of a configuration can be read from the recording without confounding.
     """
