@@ -9,7 +9,7 @@ READY := .venv/.ready
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks lab lock clean
+.PHONY: help book test notebooks bench lab lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -26,6 +26,11 @@ test: $(READY)  ## run all tests: units, every committed notebook, the strict bu
 
 notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY="name name" for some)
 	@$(BIN)/python book/tools/build.py notebooks $(ONLY)
+
+# PyTorch is only compared with, so it has an environment of its own
+bench: $(READY)  ## measure the speed of training; some minutes, alone on the machine
+	@test -d _build/torch || { $(BIN)/python -m venv _build/torch && _build/torch/bin/pip install -q numpy torch==2.13.0; }
+	@$(BIN)/python book/tools/bench.py
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks

@@ -105,7 +105,7 @@ def prepare(
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     nodes = frame["node"].to_numpy(dtype=object)
     part = _parts(times, test, validation)
-    known = part < 2
+    known = _as_slice(np.flatnonzero(part < 2))
     rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
@@ -113,17 +113,18 @@ def prepare(
     scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
 
     gap, usable = _breaks(times, nodes), _usable(scaled, y, window, horizon)
+    starts = _starts(part, gap, usable, window + horizon)
 
-    def cut(labels: np.ndarray, label: int) -> Windows:
-        starts = _starts(labels, label, gap, usable, window + horizon)
-        return _windows(scaled, y, times, nodes, starts, window, horizon)
+    def cut(chosen: np.ndarray) -> Windows:
+        return _windows(scaled, y, times, nodes, chosen, window, horizon)
 
-    train, watched, unseen = cut(part, 0), cut(part, 1), cut(part, 2)
+    train, watched, unseen = (cut(starts[part[starts] == label]) for label in range(3))
     wanted = {"training": (1, train), "validation": (validation, watched), "test": (test, unseen)}
     for name, (share, windows) in wanted.items():
         if share and not len(windows):
             raise _too_few(frame, features, target, window, horizon, name)
-    full = cut((part == 2).astype(int), 0)
+    either = _starts(part == 2, gap, usable, window + horizon)
+    full = cut(either[part[either] < 2])
     return Prepared(train, watched, full, unseen, x_scaler, y_scaler, features, target, window, horizon)
 
 
@@ -207,26 +208,32 @@ def _breaks(times: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     for first, last in zip([0, *borders], [*borders, len(times)], strict=True):
         steps = np.diff(times[first:last])
         if len(steps):
-            result[first + 1 : last] = steps != np.median(steps)
+            usual = steps[0] if (steps == steps[0]).all() else np.median(steps)  # a median takes longer
+            result[first + 1 : last] = steps != usual
     return result
 
 
 def _usable(scaled: np.ndarray, y: np.ndarray, window: int, horizon: int) -> np.ndarray:
     """For each row: has a window starting here all inputs, the last known target and the targets?"""
-    holes = np.concatenate([[0], np.cumsum(np.isnan(scaled).any(axis=1))])
-    missing = np.concatenate([[0], np.cumsum(np.isnan(y))])
-    first = np.arange(max(0, len(y) - window - horizon + 1))
+    count = max(0, len(y) - window - horizon + 1)
+    gone, lost = np.isnan(scaled.sum(axis=1)), np.isnan(y)
+    if not (gone.any() or lost.any()):
+        return np.ones(count, dtype=bool)
+    holes, missing = (np.concatenate([[0], np.cumsum(each)]) for each in (gone, lost))
+    first = np.arange(count)
     no_hole = holes[first + window] == holes[first]
     return no_hole & (missing[first + window + horizon] == missing[first + window - 1])
 
 
-def _starts(labels: np.ndarray, label: int, gap: np.ndarray, usable: np.ndarray, span: int) -> np.ndarray:
-    """First rows of the windows whose ``span`` rows all carry ``label``, without a break among them."""
-    change = gap | np.concatenate([[True], labels[1:] != labels[:-1]])
-    segment = np.cumsum(change)
-    first = np.arange(len(usable))
-    whole = segment[first] == segment[first + span - 1]
-    return first[usable & whole & (labels[first] == label)]
+def _starts(labels: np.ndarray, gap: np.ndarray, usable: np.ndarray, span: int) -> np.ndarray:
+    """First rows of the windows whose ``span`` rows all carry one label, without a break among them."""
+    change = gap.copy()
+    change[1:] |= labels[1:] != labels[:-1]
+    row = np.flatnonzero(change)  # a window that begins up to span - 1 rows before a break reaches over it
+    reach = np.zeros(len(gap) + 1, dtype=np.int32)
+    np.add.at(reach, np.maximum(0, row - span + 1), 1)
+    np.add.at(reach, row, -1)
+    return np.flatnonzero(usable & (np.cumsum(reach)[: len(usable)] == 0))
 
 
 def _windows(

@@ -4,16 +4,20 @@
 `Job` and hands all to `train`, so that there is one place where many networks are trained.
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
+from vdslib import engine
 from vdslib._tensorflow import keras, seed_everything
+from vdslib.engine import History, Job, Settings, Trained
 from vdslib.preparation import Windows, folds
+from vdslib.stacked import unknown_part
 
 __all__ = [
     "OPTIMIZERS",
@@ -36,62 +40,10 @@ OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
 """The optimisers by name, and whether each knows a momentum of its own."""
 
 _STEPS_A_CALL = 256  # training steps that TensorFlow runs before it returns to Python
+_FILLS_A_CORE = (
+    16_384  # weights; a stack of smaller networks is faster than one after the other (`make bench`)
+)
 _LARGE_BATCH = 4096  # for passes without training, where the batch size changes nothing but the speed
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is trained; the defaults are the paper's (section 2), with `patience` our own.
-
-    `patience`: epochs without a better validation loss before training stops; 0 never stops early.
-    `restore_best`: end with the weights of the epoch of the lowest validation loss, not the last ones.
-    """
-
-    optimizer: str = "adam"
-    learning_rate: float = 0.01
-    momentum: float = 0.0
-    epochs: int = 50
-    batch_size: int = 16
-    patience: int = 5
-    restore_best: bool = True
-    shuffle: bool = True
-
-
-@dataclass
-class History:
-    """Losses over epochs (MSE; the training loss as Keras runs it up, with dropout on).
-
-    `best_epoch`: the epoch (from 1) whose weights were restored, None where the last ones are used.
-    `stopped_epoch`: the last epoch that was trained.
-    """
-
-    loss: list[float]
-    val_loss: list[float]
-    best_epoch: int | None
-    stopped_epoch: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train: what builds it (a function of the seed), on what, how, from which seed.
-
-    `validation` is watched for early stopping and never trained on. `name` tells jobs apart in tables.
-    """
-
-    build: Callable[[int], keras.Model]
-    train: Windows
-    validation: Windows | None
-    settings: Settings = field(default_factory=Settings)
-    seed: int = 0
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network and how its training went."""
-
-    model: keras.Model
-    history: History
 
 
 def compile(
@@ -153,8 +105,7 @@ def fit(
     (without `validation` neither happens). The order of the batches comes from `seed` alone. ValueError when
     there is nothing to train on.
     """
-    if not len(train):
-        raise ValueError("there are no training windows")
+    _check(train)
     seed_everything(seed)
     watched = validation is not None and len(validation) > 0
     callbacks: list[keras.callbacks.Callback] = [_Progress()] if sys.stdout.isatty() else []
@@ -184,57 +135,74 @@ def fit(
     return History(loss=loss, val_loss=val_loss, best_epoch=best, stopped_epoch=len(loss))
 
 
-class _Bench:
-    """A compiled network on which jobs of one kind train, one after another.
-
-    TensorFlow traces a graph when a model first trains, which takes as long as hundreds of steps. Jobs that
-    differ in data and seed only can share it.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self.model = model
-        model.optimizer.build(model.trainable_variables)
-        self.start = [variable.numpy() for variable in model.optimizer.variables]
-
-    def run(self, job: Job, model: keras.Model) -> History:
-        """Train as `model` would have trained from its present weights, and leave the outcome in it."""
-        for mine, its in zip(self.model.variables, model.variables, strict=True):
-            mine.assign(its)  # weights, and the states from which dropout draws
-        for variable, value in zip(self.model.optimizer.variables, self.start, strict=True):
-            variable.assign(value)
-        how = job.settings
-        history = fit(
-            self.model,
-            job.train,
-            job.validation,
-            epochs=how.epochs,
-            batch_size=how.batch_size,
-            patience=how.patience,
-            seed=job.seed,
-            shuffle=how.shuffle,
-            restore_best=how.restore_best,
-        )
-        for mine, its in zip(self.model.variables, model.variables, strict=True):
-            its.assign(mine)
-        return history
+def _check(windows: Windows) -> None:
+    if not len(windows):
+        raise ValueError("there are no training windows")
 
 
 def train(jobs: Sequence[Job]) -> list[Trained]:
-    """Train the network of each job; the answers come in the order of `jobs`.
+    """Train the network of each job; the answers come in the order of `jobs`, each a compiled Keras model.
 
-    The one function through which more than one network is trained. Each job depends on its own seed
-    and data alone, never on the jobs beside it.
+    The one function through which more than one network is trained. Jobs of one kind form stacks, which the
+    processor's cores train side by side (`vdslib.engine`). A job's outcome depends on its own seed and data;
+    the jobs beside it touch the last digits at most.
     """
-    benches: dict[str, _Bench] = {}
-    trained = []
+    trained: list[Trained] = []
+    kinds: dict[str, list[tuple[Job, Trained]]] = {}
     for job in jobs:
-        how = (job.settings.optimizer, job.settings.learning_rate, job.settings.momentum)
-        model = compile(job.build(job.seed), *how)
-        kind = re.sub(r"'seed': \w+", "", repr((model.get_config(), how)))
-        if kind not in benches:
-            benches[kind] = _Bench(compile(job.build(job.seed), *how))
-        trained.append(Trained(model, benches[kind].run(job, model)))
+        _check(job.train)
+        how = job.settings
+        model = compile(job.build(job.seed), how.optimizer, how.learning_rate, how.momentum)
+        trained.append(Trained(model, History()))
+        kinds.setdefault(engine.kind_of(job, model), []).append((job, trained[-1]))
+    stacks: list[engine.Stack] = []
+    for members in kinds.values():
+        if _has_own_step(members[0][1].model):
+            for job, done in members:
+                done.history = _fit_as_asked(job, done.model)
+        else:
+            stacks += [engine.Stack(part) for part in _dealt(members, joblib.cpu_count())]
+    stacks.sort(
+        key=lambda stack: stack.work, reverse=True
+    )  # long ones first, so that no core waits at the end
+    with ThreadPoolExecutor(joblib.cpu_count()) as threads:
+        done_stacks = threads.map(engine.Stack.train, stacks)
+        for _ in tqdm(done_stacks, "training", len(stacks), leave=False, ascii=True, disable=None):
+            pass
     return trained
+
+
+def _has_own_step(model: keras.Model) -> bool:
+    """Must Keras `fit` train it? Says in one line when the engine cannot, or can with Keras' own layers only."""
+    own = type(model).train_step is not keras.Model.train_step
+    unknown = unknown_part(model)
+    if own:
+        print(f"{model.name}: trained by Keras fit, since its training step is its own")
+    elif unknown:
+        print(f"{model.name}: Keras layers in a compiled epoch, since {unknown} is not written out")
+    return own
+
+
+def _fit_as_asked(job: Job, model: keras.Model) -> History:
+    how = job.settings
+    return fit(
+        model,
+        job.train,
+        job.validation,
+        epochs=how.epochs,
+        batch_size=how.batch_size,
+        patience=how.patience,
+        seed=job.seed,
+        shuffle=how.shuffle,
+        restore_best=how.restore_best,
+    )
+
+
+def _dealt(jobs: list[tuple[Job, Trained]], cores: int) -> list[list[tuple[Job, Trained]]]:
+    """Jobs of one kind dealt to stacks: each its own where a network is large enough to keep a core busy."""
+    if jobs[0][1].model.count_params() >= _FILLS_A_CORE:
+        return [[job] for job in jobs]
+    return [jobs[start::cores] for start in range(min(cores, len(jobs)))]
 
 
 def predict(model: keras.Model, windows: Windows) -> np.ndarray:

@@ -113,9 +113,11 @@ def run_one(root: Path, path: Path, results: Path, label: str) -> None:
         raise BuildError(f"{error}\n{path.stem}: cell {error.cell_index + 1} failed") from None
     except DeadKernelError as error:
         raise BuildError(f"{path.stem}: {error}") from None
-    notebook.metadata[STAMP] = asdict(before) | {"recorded": inputs.of_file(results / f"{path.stem}.json")}
+    seconds = time.monotonic() - start
+    recorded = inputs.of_file(results / f"{path.stem}.json")
+    notebook.metadata[STAMP] = asdict(before) | {"recorded": recorded, "seconds": round(seconds, 1)}
     execution.write(notebook, executed_copy(root, path))
-    print(f"{path.stem}: done in {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{path.stem}: done in {seconds:.0f} s", flush=True)
 
 
 def save_notebooks(root: Path, names: list[str]) -> None:

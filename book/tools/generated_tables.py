@@ -31,6 +31,8 @@ MODULES = (
     "testbed",
     "preparation",
     "models",
+    "stacked",
+    "engine",
     "training",
     "baselines",
     "evaluation",

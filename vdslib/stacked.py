@@ -1,0 +1,233 @@
+"""The networks of the paper and their optimisers, computed for K models of one architecture at once.
+
+The weights of K models lie in one array `[K, ...]` each, so that one product serves them all. Keras gives the
+architecture and the formulas; here they are only written so that a compiler makes few and large operations of them:
+the inputs of an LSTM layer meet their weights before the loop over time, for all time steps in one product, and its
+derivative is written out, which gathers the gradient of the recurrent weights in one product too.
+
+The shapes: K models, T time steps, B windows in a batch. Sequences are `[K, T, B, features]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vdslib._tensorflow import keras, tf
+
+__all__ = ["DERIVATIVES", "UPDATES", "by_layers", "dropout_draws", "lstm", "unknown_part", "written_out"]
+
+Tensor = Any  # TensorFlow publishes no types
+Forward = Callable[..., tuple[Tensor, list[Tensor], Tensor]]
+
+_DRAWS = 2**16  # dropout compares 16 random bits with its rate
+
+DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda out: 1 - out * out,
+    "sigmoid": lambda out: out * (1 - out),
+    "relu": lambda out: tf.cast(out > 0, out.dtype),
+    "linear": tf.ones_like,
+}
+"""The activations known within an LSTM layer: the derivative of each, from its own output."""
+
+
+def _cell(z: Tensor, c: Tensor, squash: Callable, gate: Callable) -> tuple[Tensor, Tensor, Tensor]:
+    """One time step: the new states h and c, and what the way back needs. Gates in Keras' order i, f, g, o."""
+    i, f, g, o = tf.split(z, 4, axis=-1)
+    i, f, g, o = gate(i), gate(f), squash(g), gate(o)
+    after = f * c + i * g
+    out = squash(after)
+    return o * out, after, tf.concat([i, f, g, o, c, out], axis=-1)
+
+
+def _cell_back(
+    kept: Tensor, dh: Tensor, dc: Tensor, slope: Callable, gate_slope: Callable
+) -> tuple[Tensor, Tensor]:
+    """One time step backwards: the gradients of z and of the c before it."""
+    i, f, g, o, c, out = tf.split(kept, 6, axis=-1)
+    dc = dc + dh * o * slope(out)
+    gates = [dc * g * gate_slope(i), dc * c * gate_slope(f), dc * i * slope(g), dh * out * gate_slope(o)]
+    return tf.concat(gates, axis=-1), dc * f
+
+
+def lstm(activation: str, gate: str, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
+    """The states `[K, T, B, units]` of K LSTM layers over x `[K, T, B, inputs]` (paper, section 3.1)."""
+    squash, slope = keras.activations.get(activation), DERIVATIVES[activation]
+    open_, open_slope = keras.activations.get(gate), DERIVATIVES[gate]
+    models, steps, batch, inputs = x.shape
+    units = recurrent.shape[1]
+
+    def by_time(sequence: Tensor) -> Tensor:
+        return tf.transpose(sequence, [1, 0, 2, 3])  # [K, T, ...] to [T, K, ...] and back
+
+    def array(size: int) -> Tensor:
+        return tf.TensorArray(x.dtype, steps, element_shape=[models, batch, size])
+
+    @tf.custom_gradient
+    def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
+        rows = tf.reshape(x, [models, steps * batch, inputs])
+        fed = by_time(tf.reshape(rows @ kernel + bias[:, None], [models, steps, batch, 4 * units]))
+        zero = tf.zeros([models, batch, units], x.dtype)
+
+        def forth(t: Tensor, h: Tensor, c: Tensor, states: Tensor, kept: Tensor) -> tuple:
+            h, c, now = _cell(fed[t] + h @ recurrent, c, squash, open_)
+            return t + 1, h, c, states.write(t, h), kept.write(t, now)
+
+        start = [0, zero, zero, array(units), array(6 * units)]
+        *_, states, kept = tf.while_loop(lambda t, *_: t < steps, forth, start, maximum_iterations=steps)
+        states, kept = by_time(states.stack()), kept.stack()
+
+        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
+            arriving = by_time(upstream)
+
+            def back(t: Tensor, dh: Tensor, dc: Tensor, dzs: Tensor) -> tuple:
+                dz, dc = _cell_back(kept[t], dh + arriving[t], dc, slope, open_slope)
+                return t - 1, tf.matmul(dz, recurrent, transpose_b=True), dc, dzs.write(t, dz)
+
+            last = [steps - 1, zero, zero, array(4 * units)]
+            *_, dzs = tf.while_loop(lambda t, *_: t >= 0, back, last, maximum_iterations=steps)
+            dz = tf.reshape(by_time(dzs.stack()), [models, steps * batch, 4 * units])
+            before = tf.reshape(tf.concat([zero[:, None], states[:, :-1]], axis=1), [models, -1, units])
+            return (
+                tf.reshape(tf.matmul(dz, kernel, transpose_b=True), x.shape),
+                tf.matmul(rows, dz, transpose_a=True),
+                tf.matmul(before, dz, transpose_a=True),
+                tf.reduce_sum(dz, axis=1),
+            )
+
+        return states, gradient
+
+    return run(x, kernel, recurrent, bias)
+
+
+def _name_of(activation: Any) -> str:
+    """The name of an activation that an LSTM layer may have here, empty for any other."""
+    return next((name for name in DERIVATIVES if keras.activations.get(name) is activation), "")
+
+
+def _is_plain(layer: Any, *options: str) -> bool:
+    """Has `layer` no options but the named ones, and those that only matter before training or for speed?"""
+    free = {"name", "dtype", "seed", "unroll", "unit_forget_bias"}
+    free |= {"kernel_initializer", "recurrent_initializer", "bias_initializer"}
+    given, usual = (
+        layer.get_config(),
+        type(layer)(**{name: getattr(layer, name) for name in options}).get_config(),
+    )
+    return all(given[name] == usual[name] for name in usual.keys() - free)
+
+
+def _is_known(layer: Any) -> bool:
+    """Is the layer one of those that are written out here, without unusual options?"""
+    if not layer.trainable or layer.compute_dtype != layer.variable_dtype:
+        return False
+    if type(layer) is keras.layers.LSTM:
+        inner = _name_of(layer.activation) and _name_of(layer.recurrent_activation)
+        options = ("units", "activation", "recurrent_activation", "return_sequences")
+        return bool(inner) and _is_plain(layer, *options)
+    if type(layer) is keras.layers.Dense:
+        return _is_plain(layer, "units", "activation", "use_bias")
+    return type(layer) is keras.layers.Flatten or (
+        type(layer) is keras.layers.Dropout and _is_plain(layer, "rate")
+    )
+
+
+def unknown_part(model: keras.Model) -> str:
+    """What keeps a network from being written out here; empty if nothing does."""
+    if type(model) is not keras.Sequential:
+        return "a network other than keras.Sequential"
+    unknown = next((layer.name for layer in model.layers if not _is_known(layer)), "")
+    if unknown:
+        return f"layer {unknown}"
+    return "" if len(model.outputs[0].shape) == 2 else "an output that is a sequence"
+
+
+def written_out(model: keras.Model) -> Forward | None:
+    """The network as a function of the weights of K models, or None if it has a layer not known here.
+
+    The function takes weights, states (none here), x `[K, B, T, F]` and the random bits of dropout (None to
+    leave it out); it returns the outputs `[K, B, outputs]`, the states and a penalty on the weights (none).
+    """
+    if unknown_part(model):
+        return None
+
+    def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
+        left, used = iter(weights), 0
+        x = tf.transpose(x, [0, 2, 1, 3])  # sequences are [K, T, B, features] from here on
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.LSTM):
+                names = _name_of(layer.activation), _name_of(layer.recurrent_activation)
+                x = lstm(*names, x, next(left), next(left), next(left))
+                x = x if layer.return_sequences else x[:, -1]
+            elif isinstance(layer, keras.layers.Dropout) and noise is not None and layer.rate:
+                size = int(np.prod(x.shape[1:])) // noise.shape[1]
+                draws = tf.cast(tf.reshape(noise[:, :, used : used + size], x.shape), tf.int32)
+                x = tf.where(draws < round(layer.rate * _DRAWS), tf.zeros_like(x), x / (1 - layer.rate))
+                used += size
+            elif isinstance(layer, keras.layers.Flatten) and len(x.shape) == 4:
+                x = tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [x.shape[0], x.shape[2], -1])
+            elif isinstance(layer, keras.layers.Dense):
+                kernel, bias = next(left), next(left) if layer.use_bias else None
+                wide = [x.shape[0], *[1] * (len(x.shape) - 3)]
+                x = x @ tf.reshape(kernel, [*wide, *kernel.shape[1:]])
+                x = layer.activation(x if bias is None else x + tf.reshape(bias, [*wide, 1, -1]))
+        return x, states, tf.zeros([x.shape[0]], x.dtype)
+
+    return forward
+
+
+def by_layers(model: keras.Model) -> Forward:
+    """The same function for any other network: Keras' own layers, one model after the other."""
+
+    def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
+        parts = [
+            model.stateless_call(
+                [w[k] for w in weights],
+                [s[k] for s in states],
+                x[k],
+                training=noise is not None,
+                return_losses=True,
+            )
+            for k in range(weights[0].shape[0])
+        ]
+        outputs, after, penalties = zip(*parts, strict=True)
+        penalty = tf.stack([sum(some, tf.zeros([], outputs[0].dtype)) for some in penalties])
+        return tf.stack(outputs), [tf.stack(column) for column in zip(*after, strict=True)], penalty
+
+    return forward
+
+
+def dropout_draws(model: keras.Model) -> int:
+    """Random numbers that dropout needs for one window."""
+    noisy = [layer for layer in model.layers if type(layer) is keras.layers.Dropout and layer.rate]
+    return sum(int(np.prod(layer.output.shape[1:])) for layer in noisy)
+
+
+# ------------------------------------------------------------------------------- optimisers, for K models
+
+
+def _adam(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float) -> tuple:
+    a = a + (g - a) * (1 - 0.9)
+    b = b + (g * g - b) * (1 - 0.999)
+    rate = (
+        rate * tf.sqrt(1 - tf.pow(tf.cast(0.999, w.dtype), step)) / (1 - tf.pow(tf.cast(0.9, w.dtype), step))
+    )
+    return w - a * rate / (tf.sqrt(b) + 1e-7), a, b
+
+
+def _rmsprop(
+    w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float
+) -> tuple:
+    b = 0.9 * b + (1 - 0.9) * g * g
+    a = momentum * a + rate * g / tf.sqrt(b + 1e-7)
+    return w - a, a, b
+
+
+def _sgd(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float) -> tuple:
+    a = momentum * a - rate * g
+    return w + a, a, b
+
+
+UPDATES = {"adam": _adam, "rmsprop": _rmsprop, "sgd": _sgd}
+"""The optimisers, with Keras' formulas and constants: new weights and two memories, which mean what each needs."""
