@@ -31,7 +31,7 @@ from vdslib.telemetry import read, select
 from vdslib.training import History, Job, Settings, Trained
 
 FEATURES = [*preparation.USAGES, "system_productivity"]
-BATCH, ROUNDS = 16, 7
+BATCH, EPOCHS, ROUNDS = 16, 3, 7
 FIT = "Keras fit"
 
 Way = Callable[[], float]  # trains for a while; milliseconds per step and model
@@ -73,14 +73,19 @@ def by_fit(windows: preparation.Windows, per_execution: int, unroll: bool) -> Wa
     x, y = windows.x.astype("float32"), windows.y.astype("float32")
 
     def work() -> float:
-        return timed(lambda: model.fit(x, y, batch_size=BATCH, verbose=0)) / steps(windows) * 1e3
+        return (
+            timed(lambda: model.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0))
+            / EPOCHS
+            / steps(windows)
+            * 1e3
+        )
 
     return work
 
 
-def job(windows: preparation.Windows, seed: int, epochs: int = 1) -> Job:
+def job(windows: preparation.Windows, seed: int) -> Job:
     """A job without early stopping and validation."""
-    return Job(network, windows, None, Settings(epochs=epochs, patience=0, restore_best=False), seed)
+    return Job(network, windows, None, Settings(epochs=EPOCHS, patience=0, restore_best=False), seed)
 
 
 def by_stack(windows: preparation.Windows, models: int, change: Callable[[Any], None] | None = None) -> Way:
@@ -94,7 +99,7 @@ def by_stack(windows: preparation.Windows, models: int, change: Callable[[Any], 
         stack = engine.Stack(jobs, models)
         if change:
             stack.program = programs.setdefault(models, stack.program)
-        return timed(stack.train) / steps(windows) / models * 1e3
+        return timed(stack.train) / EPOCHS / steps(windows) / models * 1e3
 
     programs: dict[int, Any] = {}
     if change:
@@ -109,11 +114,8 @@ def by_train(windows: preparation.Windows, models: int) -> Way:
 
     def work() -> float:
         built = {seed: network(seed) for seed in range(models)}
-        jobs = [
-            Job(built.__getitem__, windows, None, Settings(epochs=2, patience=0, restore_best=False), seed)
-            for seed in range(models)
-        ]
-        return timed(lambda: training.train(jobs)) / steps(windows) / models / 2 * 1e3
+        jobs = [replace(job(windows, seed), build=built.__getitem__) for seed in range(models)]
+        return timed(lambda: training.train(jobs)) / EPOCHS / steps(windows) / models * 1e3
 
     return work
 
@@ -346,7 +348,7 @@ def seconds_by_notebook(build: Path) -> dict[str, float]:
     """What the last `make book` noted for each notebook."""
     copies = sorted((build / "executed").glob("*.ipynb"))
     stamps = {copy.stem: json.loads(copy.read_text(encoding="utf-8"))["metadata"] for copy in copies}
-    return {name: stamp[STAMP]["seconds"] for name, stamp in stamps.items()}
+    return {name: stamp[STAMP].get("seconds", 0.0) for name, stamp in stamps.items()}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
