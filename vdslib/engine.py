@@ -25,7 +25,9 @@ from vdslib.stacked import UPDATES, Tensor, by_layers, dropout_draws, written_ou
 
 __all__ = ["History", "Job", "Settings", "Stack", "Trained", "batch_order", "kind_of"]
 
-_CALL = 128  # batches in a call: enough to hide what a call costs
+_CALL = (
+    2048  # windows in a call: enough to hide what a call costs, few enough to fit in memory at any batch size
+)
 _CHUNK = 1024  # windows in a pass that only measures
 
 
@@ -96,9 +98,8 @@ class _Program:
 
     def __init__(self, model: keras.Model, optimizer: str, momentum: float) -> None:
         written = written_out(model)
-        self.exact_batches = (
-            not written
-        )  # what fills up a last batch could matter, to batch normalisation say
+        # Keras' layers may look at a batch as a whole (batch normalisation), so nothing must fill up the last one
+        self.exact_batches = not written
         self.forward = written or by_layers(model)
         self.draws = dropout_draws(model) if written else 0
         self.update, self.momentum = UPDATES[optimizer], momentum
@@ -258,6 +259,7 @@ class Stack:
         (first, trained), data = jobs[0], jobs[0][0].train
         self.program, self.batch = _program(first, trained.model), first.settings.batch_size
         self.runs = [_Run(job, its) for job, its in jobs]
+        self.batches = max(1, _CALL // self.batch)
         self.width = 1 if self.program.exact_batches else min(width, len(jobs))
         self.trainable = len(trained.model.trainable_variables)
         self.dtype = trained.model.trainable_variables[0].dtype
@@ -300,8 +302,8 @@ class Stack:
         if self.program.exact_batches:
             size = min(size, least)
             least -= least % size
-        count = min(_CALL, -(-least // size))
-        lead = (_CALL, self.width, size)
+        count = min(self.batches, -(-least // size))
+        lead = (self.batches, self.width, size)
         x, y = (np.zeros(lead + shape, self.dtype) for shape in self.shapes)
         # windows of no weight: in a place that has no job, and where the last batch of an epoch is filled up
         share, noise = np.zeros(lead, self.dtype), np.zeros((*lead, max(1, self.program.draws)), np.uint16)
