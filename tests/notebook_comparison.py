@@ -8,13 +8,13 @@ never run, or that asks nbval to look away, fails.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +128,18 @@ class IpcKernelManager(KernelManager):
         super().__init__(transport="ipc", ip=f"{folder}/kernel{next(socket_numbers)}", **settings)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def kernel_environment() -> Iterator[None]:
+for_the_session = contextlib.ExitStack()
+
+
+def pytest_sessionstart() -> None:
     """Results of the notebooks of this run go into a folder of their own, empty at the start."""
-    with (
-        tempfile.TemporaryDirectory(prefix="vds-") as results,
-        execution.kernel_folder(Path(results)) as folder,
-    ):
-        os.environ["VDS_SOCKETS"] = str(folder)
-        yield
+    results = for_the_session.enter_context(tempfile.TemporaryDirectory(prefix="vds-"))
+    os.environ["VDS_SOCKETS"] = str(for_the_session.enter_context(execution.kernel_folder(Path(results))))
+
+
+def pytest_sessionfinish() -> None:
+    """Remove that folder, and the one of the sockets."""
+    for_the_session.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
