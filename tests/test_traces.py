@@ -90,7 +90,7 @@ def test_without_network_and_mirror_there_is_one_clear_error(cached, monkeypatch
     with pytest.raises(TelemetryError) as caught:
         traces.fetch(NAME)
     text = str(caught.value)
-    assert text.startswith(f"{NAME}: cannot be fetched from http://127.0.0.1:9/trace.csv (")
+    assert text.startswith(f"{NAME}: cannot be fetched from http://127.0.0.1:9/trace.csv (no connection). ")
     assert text.endswith("or set VDS_TRACES to a folder that holds the file under this name.")
     assert caught.value.__cause__ is None and files(cached) == []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from vdslib.sources import register
 from vdslib.sources._pins import PINS
@@ -58,9 +59,10 @@ def read(rest: str) -> pd.DataFrame:
     Nodes are named by their numbers. Of rows of one node with the same timestamp the first is kept; how many were
     left out is in ``attrs["notes"]``.
     """
-    paths = [Path(rest)] if rest.endswith(".csv") else [fetch(name) for name in _pinned(rest)]
+    files = [rest] if rest.endswith(".csv") else _pinned(rest)
     frames, notes = [], []
-    for path in paths:
+    for file in tqdm(files, desc="machines", disable=True if len(files) == 1 else None):
+        path = Path(file) if file == rest else fetch(file)
         frame = raw(path)
         repeated = frame.duplicated("timestamp")
         if repeated.any():

@@ -48,7 +48,10 @@ def fetch(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
             os.replace(_download(pin, Path(folder)), kept)
     except OSError as error:  # requests' errors are OSErrors too
-        reason = " ".join(str(error).split()) or type(error).__name__
+        answered = (
+            getattr(error, "response", None) is not None
+        )  # requests tells of a failed connection at length
+        reason = str(error) if answered else error.strerror or "no connection"
         raise TelemetryError(
             f"{name}: cannot be fetched from {pin.address} ({reason}). Connect to the network, or set VDS_TRACES "
             "to a folder that holds the file under this name."
