@@ -412,7 +412,7 @@ def test_import_maps_columns(tmp_path, capsys, monkeypatch):
     (tmp_path / "w.csv").write_text("when,busy\n2026-03-02T08:00:00Z,1\n")
     mapped = ["--column", "timestamp", "when", "--column", "cpu_usage", "busy"]
     assert cli.main(["import", "w.csv", "--out", "b.csv", *mapped]) == 0
-    assert capsys.readouterr().out == "imported b.csv: 1 rows of 1 node; target cpu_usage\n"
+    assert capsys.readouterr().out == "imported b.csv: 1 row of 1 node; target cpu_usage\n"
     assert telemetry.read("b.csv")["node"].item() == "w"
 
 

@@ -152,7 +152,7 @@ def import_(options: argparse.Namespace) -> None:
     for note in frame.attrs["notes"]:
         print(f"note: {note}")
     print(
-        f"imported {options.out}: {len(frame)} rows of {nodes} node{'s'[: nodes > 1]}; "
+        f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
         f"target {sources.default_target(frame)}"
     )
 

@@ -88,7 +88,7 @@ def sources() -> list[Source]:
 
 
 def _import_file(path: Path) -> None:
-    name = f"vds_sources_{path.stem}"
+    name = f"vds_sources {path}"  # two files in different folders may share their last name
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
