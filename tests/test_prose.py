@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
-from vdslib import cli, experiments, telemetry
+from vdslib import cli, experiments, sources, telemetry
 from vdslib.testbed import recorder, workload
 
 ROOT = experiments.root()
@@ -186,7 +186,9 @@ def commands():
                 if line.strip() and not line.startswith("make"):
                     yield pytest.param(line, id=f"{path.name}: {line[:60]}")
     for path in NOTEBOOKS:
-        for line in re.findall(r"(?:^|`)(vds (?:run|params|record) [^`\n]+)", text_of(path), re.MULTILINE):
+        for line in re.findall(
+            r"(?:^|`)(vds (?:run|params|record|import) [^`\n]+)", text_of(path), re.MULTILINE
+        ):
             yield pytest.param(line, id=f"{path.name}: {line[:60]}")
 
 
@@ -202,7 +204,7 @@ def papermill_parser():
 
 @pytest.mark.parametrize("line", list(commands()))
 def test_commands_can_be_typed(line, tmp_path, monkeypatch):
-    program, *arguments = shlex.split(line)
+    program, *arguments = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
     if program == "papermill":
         options = papermill_parser().parse_args(arguments)
         given = {**yaml.safe_load(options.yaml), **dict(options.given)}
@@ -212,6 +214,9 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "small.yaml").write_text(blocks(BOOK / "rerun.md", "yaml")[0])
         options = cli.parser().parse_args(arguments)
+        if options.name == "import":
+            telemetry.check_ending(options.out)
+            assert set(dict(options.columns)) <= set(telemetry.COLUMNS)
         if options.name == "params":
             assert experiments.parameters(options.notebook)
         if options.name == "run":
@@ -228,6 +233,31 @@ def test_the_example_of_own_telemetry_is_valid(tmp_path, monkeypatch):
     names = runpy.run_path("example.py")
     assert len(names["frame"]) == 4
     assert telemetry.default_target(names["frame"]) == "cpu_usage"
+
+
+def test_the_example_of_reading_a_source_runs(tmp_path):
+    (tmp_path / "example.py").write_text(blocks(BOOK / "sources.md", "python")[0])
+    names = runpy.run_path(str(tmp_path / "example.py"))
+    assert len(names["frame"]) == 21600 and names["target"] == "system_productivity"
+
+
+def test_the_source_of_ones_own_runs_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "_registered", dict(sources._registered))
+    (tmp_path / "web-1.txt").write_text(blocks(BOOK / "sources.md", "text")[0])
+    (tmp_path / "vmstat_source.py").write_text(blocks(BOOK / "sources.md", "python")[1])
+    monkeypatch.setenv("VDS_SOURCES", str(tmp_path / "vmstat_source.py"))
+    line = next(line for line in blocks(BOOK / "sources.md", "bash")[-1].splitlines() if "vmstat:" in line)
+    assert cli.main(shlex.split(line)[2:]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("note: the first row was left out")
+    assert printed.endswith("imported web-1.csv: 2 rows of 1 node; target cpu_usage\n")
+    rows = telemetry.read("web-1.csv")
+    assert rows["cpu_usage"].tolist() == [25, 45] and rows["disc_usage"].tolist() == [36, 616]
+    assert set(rows["node"]) == {"web-1"} and "memory_usage" not in rows
+    (tmp_path / "local.txt").write_text((tmp_path / "web-1.txt").read_text().replace("UTC", "CET"))
+    for wrong in ("vmstat:none.txt", "vmstat:local.txt"):
+        assert cli.main(["import", wrong, "--out", "x.csv"]) == 2
 
 
 # ---------------------------------------------------------------------------------------------- datasheet
@@ -290,6 +320,16 @@ def test_the_data_dictionary_has_every_column():
     assert str(ROOT / "vdslib" / "telemetry.py") in dependencies
 
 
+def test_the_page_of_sources_has_every_source_and_citation():
+    text, dependencies = filled("sources")
+    assert re.findall(r"^\| `([\w.-]+)` \|", text, re.MULTILINE) == [
+        source.name for source in sources.sources()
+    ]
+    for source in sources.sources():
+        assert not source.citation or f"\n- `{source.name}`: {source.citation.split(':')[0]}" in text
+    assert str(ROOT / "vdslib" / "sources" / "bitbrains.py") in dependencies
+
+
 def test_the_parameter_page_has_every_parameter_of_every_notebook():
     text, dependencies = filled("parameters")
     sections = {part.splitlines()[0].strip("`"): part for part in text.split("\n## ")[1:]}
@@ -303,9 +343,9 @@ def test_the_parameter_page_has_every_parameter_of_every_notebook():
 def test_the_library_page_has_every_public_module_and_name():
     text, _ = filled("api")
     modules = [path for path in (ROOT / "vdslib").rglob("*.py") if not path.stem.startswith("_")]
-    for path in modules:
+    for path in [*modules, ROOT / "vdslib" / "sources"]:
         assert f"## `{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}`" in text
-    assert "def read(source: str | Path) -> pd.DataFrame:" in text
+    assert "def checksum(path: str | Path) -> str:" in text
     for name in telemetry.__all__:
         if inspect.isclass(getattr(telemetry, name)) or inspect.isfunction(getattr(telemetry, name)):
             assert f"| `{name}` |" in text

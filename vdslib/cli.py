@@ -1,4 +1,4 @@
-"""The command ``vds``: record telemetry, list the parameters of a notebook, run one with others."""
+"""The command ``vds``: record or import telemetry, list the parameters of a notebook, run one with others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from vdslib import experiments, telemetry
+from vdslib import experiments, sources, telemetry
 
 __all__ = ["main"]
 
@@ -57,6 +57,25 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=_seed, default=0, help="seed of the demand and the exploration plan (default 0)"
     )
     recording.set_defaults(command=record)
+
+    importing = commands.add_parser("import", help="turn telemetry from any source into our form")
+    importing.add_argument(
+        "source", help="file, NAME:REST of a source (see vds sources), or address of Prometheus"
+    )
+    importing.add_argument("--out", type=Path, required=True, help="file to write: .csv, .csv.gz or .parquet")
+    importing.add_argument(
+        "--column",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("OURS", "THEIRS"),
+        dest="columns",
+        help="a column of a file that has another name",
+    )
+    importing.set_defaults(command=import_)
+
+    origins = commands.add_parser("sources", help="list the sources of telemetry")
+    origins.set_defaults(command=list_sources)
 
     listing = commands.add_parser("params", help="list the parameters of a notebook")
     listing.add_argument("notebook", help="chapter (3-3-experiment) or path")
@@ -117,6 +136,37 @@ def record(options: argparse.Namespace) -> None:
     print(f"recorded {written}")
 
 
+def import_(options: argparse.Namespace) -> None:
+    """Read telemetry from any source, write it in our form, and say what is in it."""
+    telemetry.check_ending(options.out)
+    if not options.out.parent.is_dir():
+        raise telemetry.TelemetryError(
+            f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
+        )
+    frame = sources.read(options.source, dict(options.columns))
+    try:
+        telemetry.write(frame, options.out)
+    except OSError as error:
+        raise RecordError(f"cannot write {options.out}: {error.strerror or error}") from error
+    nodes = frame["node"].nunique()
+    for note in frame.attrs["notes"]:
+        print(f"note: {note}")
+    print(
+        f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
+        f"target {sources.default_target(frame)}"
+    )
+
+
+def list_sources(options: argparse.Namespace) -> None:
+    """List the registered sources with their terms and citations."""
+    for source in sources.sources():
+        target = source.default_target or "depends on the table"
+        print(f"{source.name}: {source.title}\n  for example {source.example}; target: {target}")
+        for label, text in (("terms", source.terms), ("please cite", source.citation)):
+            if text:
+                print(f"  {label}: {text}")
+
+
 def params(options: argparse.Namespace) -> None:
     """List a notebook's parameters."""
     for line in experiments.describe(experiments.parameters(options.notebook)):
@@ -133,7 +183,7 @@ def run(options: argparse.Namespace) -> None:
     output = options.output or Path("runs") / source.name
     given = experiments.check(source, {**read_parameters(options.file), **dict(options.given)})
     if "telemetry" in given:
-        telemetry.read(given["telemetry"])  # a bad file is told in a second, before a kernel starts
+        sources.read(given["telemetry"])  # a bad file is told in a second, before a kernel starts
     names = {parameter.name for parameter in experiments.parameters(source)}
     if "results_dir" in names and not given.get("results_dir") and "VDS_RESULTS" not in os.environ:
         given["results_dir"] = str(output.resolve().parent / "results")

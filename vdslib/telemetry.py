@@ -8,10 +8,11 @@ source that cannot measure an optional column leaves the column out; nothing is 
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ __all__ = [
     "SYSTEM",
     "Column",
     "TelemetryError",
+    "check_ending",
     "checksum",
     "data_dictionary",
     "default_target",
@@ -69,9 +71,9 @@ class Column:
 _DECLARED = [
     Column("timestamp", "UTC, ISO 8601", "start of the second measured", "time", required=True),
     Column("node", "", "name of the node; `system` for the series over all nodes", "text", required=True),
-    Column("cpu_usage", "percent", "CPU time used, of the node's capped share",
-           required=True, over_nodes="mean"),
-    Column("memory_usage", "percent", "memory held, of the node's allowance", over_nodes="mean"),
+    Column("cpu_usage", "percent", "CPU time used, of the node's capped share", over_nodes="mean"),
+    Column("memory_usage", "percent", "memory held, of the node's allowance; empty while it has none",
+           may_be_empty=True, over_nodes="mean"),
     Column("disc_usage", "KB/s", "read from and written to disc", over_nodes="sum"),
     Column("network_usage", "KB/s", "received and sent over the network", over_nodes="sum"),
     Column("demand", "CPU s/s", "CPU seconds of work offered in this second", over_nodes="sum"),
@@ -92,7 +94,8 @@ _DECLARED = [
            over_nodes="same"),
     Column("slots", "count", "jobs that a node runs at once", "count", over_nodes="same"),
     Column("cpu_cores", "cores", "the node's capped share of the processor", over_nodes="mean"),
-    Column("cpu_mhz", "MHz", "clock of the processor", over_nodes="mean"),
+    Column("cpu_mhz", "MHz", "clock of the processor; empty while the node has none",
+           may_be_empty=True, over_nodes="mean"),
     Column("memory_mb", "MB", "the node's memory allowance", over_nodes="mean"),
     Column("temperature_c", "degrees C", "temperature of the processor; empty without a sensor",
            may_be_empty=True, over_nodes="mean"),
@@ -141,13 +144,15 @@ def data_dictionary() -> pd.DataFrame:
     )
 
 
-def read(source: str | Path) -> pd.DataFrame:
-    """Read and check a telemetry file, CSV or compressed CSV.
+def read(source: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read and check a telemetry file: CSV, compressed CSV, or Parquet where the name ends in .parquet.
 
-    ``source`` is a path, or "recorded" for the telemetry that comes with the book. Returns the table sorted
-    by node and time, with the types of ``SCHEMA``; columns that are not declared are kept, as numbers where
-    they are numbers. Timestamps without an offset are taken as UTC. ``attrs["origin"]`` carries the file's
-    name into later messages. Raises TelemetryError naming file, column, row and remedy.
+    ``source`` is a path, or "recorded" for the telemetry that comes with the book. ``columns`` says under which
+    names the file has our columns, such as {"cpu_usage": "CPU %"}; columns not named there keep their names, and
+    a file without nodes is of one node, named like the file. Returns the table sorted by node and time, with the
+    types of ``SCHEMA``; columns that are not declared are kept, as numbers where they are numbers. Timestamps
+    without an offset are taken as UTC. ``attrs["origin"]`` carries the file's name into later messages. Raises
+    TelemetryError naming file, column, row and remedy.
     """
     origin, path = str(source), Path(source)
     if origin == "recorded":
@@ -158,24 +163,51 @@ def read(source: str | Path) -> pd.DataFrame:
         )
     if path.stat().st_size == 0:
         raise TelemetryError(f"{origin}: the file is empty, without even a header. Record or copy it again.")
+    lines = path.suffix.lower() != ".parquet"
+    kind = "comma-separated text" if lines else "Parquet"
     try:
-        # All as text first, so that a wrong value can be located; blank lines stay and are counted.
-        text = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            index_col=False,
-            encoding="utf-8-sig",
-        )
-    except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
+        frame = _text(path) if lines else pd.read_parquet(path)
+    except Exception as error:  # noqa: BLE001  # parsers and decompressors share no class of error
         reason = " ".join(str(error).split())
+        short = "CSV" if lines else kind
         raise TelemetryError(
-            f"{origin}: not readable as comma-separated text ({reason}). "
-            "Check that the file is complete and is CSV."
+            f"{origin}: not readable as {kind} ({reason}). Check that the file is complete and is {short}."
         ) from None
-    _check_end(text, origin)
-    return _checked(text, origin, lines=True)
+    frame = _renamed(frame, columns, path, origin) if columns else frame
+    if lines:
+        _check_end(frame, origin)
+    return _checked(frame, origin, lines)
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """A CSV file, all as text so that a wrong value can be located; blank lines stay and are counted."""
+    return pd.read_csv(
+        path,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        index_col=False,
+        encoding="utf-8-sig",
+    )
+
+
+def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], path: Path, origin: str) -> pd.DataFrame:
+    """The table of a file with our names for its columns."""
+    for name, own in columns.items():
+        if name not in COLUMNS:
+            near = difflib.get_close_matches(name, COLUMNS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise TelemetryError(
+                f"{origin}: column '{name}' of the mapping is none of ours{hint} Choose among {', '.join(COLUMNS)}."
+            )
+        if own not in frame or list(columns.values()).count(own) > 1:
+            fault = "is missing from row 0 (the header)" if own not in frame else "is mapped twice"
+            raise TelemetryError(
+                f"{origin}: column '{own}', which the mapping takes as {name}, {fault}. The file has "
+                f"{', '.join(map(str, frame.columns))}: correct the mapping."
+            )
+    frame = frame.rename(columns={own: name for name, own in columns.items()})
+    return frame if "node" in frame else frame.assign(node=path.name.split(".")[0])
 
 
 def validate(frame: pd.DataFrame, origin: str = "") -> pd.DataFrame:
@@ -209,6 +241,11 @@ def _checked(frame: pd.DataFrame, origin: str, lines: bool) -> pd.DataFrame:
         value = "is empty" if case["check"] == "not_nullable" else f"{case['failure_case']} {case['check']}"
         remedy = "Correct the value, or leave out the row."
         raise _error(origin, case["column"], int(case["index"]), lines, value, remedy) from None
+    if typed.select_dtypes("number").empty:
+        raise TelemetryError(
+            f"{origin}: no column of row 0 (the header) holds numbers, so nothing is measured. "
+            f"Add a column such as cpu_usage ({COLUMNS['cpu_usage'].meaning}, percent)."
+        )
     _check_order(typed, origin, lines)
     typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
     typed.attrs["origin"] = origin
@@ -296,10 +333,11 @@ def system_series(frame: pd.DataFrame) -> pd.DataFrame:
     """The whole system's series: one row per timestamp, node ``system``, aggregated as ``COLUMNS`` declares.
 
     Timestamps at which a node is missing are left out, since a sum over the others would be too low. A
-    weighted mean is empty where all weights are zero. Undeclared columns are left out.
+    weighted mean is empty where all weights are zero. Undeclared columns are left out, unless there is one node
+    only: then its series is the system's.
     """
-    if (frame["node"] == SYSTEM).all():
-        return frame
+    if frame["node"].nunique() == 1:
+        return frame.assign(node=SYSTEM)
     size = frame.groupby("timestamp")["node"].size()
     complete = size.index[size == frame["node"].nunique()]
     if complete.empty:
@@ -355,31 +393,47 @@ def select(frame: pd.DataFrame, nodes: str | Sequence[str]) -> pd.DataFrame:
 
 
 def default_target(frame: pd.DataFrame) -> str:
-    """What to forecast unless told: the productivity where the source measures it, else the CPU usage."""
-    measured = "system_productivity" in frame and frame["system_productivity"].notna().any()
-    return "system_productivity" if measured else "cpu_usage"
+    """What to forecast unless told: productivity where the source measures it, else CPU usage, else whatever
+    column with numbers comes first."""
+    numbers = [str(name) for name in frame.select_dtypes("number") if frame[name].notna().any()]
+    return next(
+        (name for name in ("system_productivity", "cpu_usage", *numbers) if name in numbers), "cpu_usage"
+    )
 
 
 def write(frame: pd.DataFrame, path: str | Path) -> None:
-    """Check ``frame`` and write it as CSV (compressed if the name ends in .gz); either whole or not at all.
+    """Check ``frame`` and write it as the ending says: .csv, .csv.gz or .parquet; either whole or not at all.
 
-    Numbers are written with six significant digits, times in UTC.
+    In CSV, numbers have six significant digits, times are in UTC. Raises TelemetryError for another ending.
     """
     path = Path(path)
+    check_ending(path)
     checked = validate(frame, origin=path.name)
-    form = (
-        "%Y-%m-%dT%H:%M:%SZ" if (checked["timestamp"].dt.microsecond == 0).all() else "%Y-%m-%dT%H:%M:%S.%fZ"
-    )
-    checked["timestamp"] = checked["timestamp"].dt.strftime(form)
-    content = checked.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n").encode()
-    if path.suffix == ".gz":  # without time and name inside: the same telemetry gives the same bytes
-        content = gzip.compress(content, mtime=0)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        if path.suffix == ".parquet":
+            checked.attrs = {}  # pandas would store them
+            checked.to_parquet(temporary, index=False)
+        else:
+            content = _csv(checked)
+            # without time and name inside: the same telemetry gives the same bytes
+            temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_ending(path: Path) -> None:
+    """Raise TelemetryError where a file's ending is none that ``write`` knows."""
+    if not path.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise TelemetryError(f"{path}: the ending says the form: name the file .csv, .csv.gz or .parquet.")
+
+
+def _csv(checked: pd.DataFrame) -> bytes:
+    whole = (checked["timestamp"].dt.microsecond == 0).all()
+    times = checked["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ" if whole else "%Y-%m-%dT%H:%M:%S.%fZ")
+    table = checked.assign(timestamp=times)
+    return table.to_csv(index=False, float_format=FLOAT_FORMAT, lineterminator="\n").encode()
 
 
 def checksum(path: str | Path) -> str:

@@ -22,12 +22,14 @@ from pybtex.style.formatting.unsrt import Style
 from pybtex.style.sorting import BaseSortingStyle
 
 from vdslib import experiments, telemetry
+from vdslib import sources as origins
 
 MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
     "telemetry",
+    "sources",
     "testbed",
     "preparation",
     "models",
@@ -81,6 +83,28 @@ def data_dictionary() -> str:
     return table(["column", "unit", "meaning", "rule", "over all nodes"], rows)
 
 
+# ---------------------------------------------------------------------------------------------- sources
+
+
+def source_tables() -> str:
+    """The registered sources: a table of what they are, and what must be cited."""
+    known = origins.sources()
+    rows = [
+        [
+            f"`{source.name}`",
+            _prose(source.title),
+            f"`{source.example}`",
+            f"`{source.default_target}`" if source.default_target else "depends",
+            _prose(source.terms) or "-",
+        ]
+        for source in known
+    ]
+    cited = [f"- `{source.name}`: {_prose(source.citation)}" for source in known if source.citation]
+    return "\n".join(
+        [table(["name", "what", "example", "target", "terms"], rows), "\nWhat must be cited:\n", *cited]
+    )
+
+
 # --------------------------------------------------------------------------------- parameter reference
 
 
@@ -114,7 +138,7 @@ def api_reference() -> str:
 
 def modules() -> list[Path]:
     """Modules of vdslib in reading order, those that begin with an underscore left out."""
-    paths = [path for path in package().rglob("*.py") if not path.stem.startswith("_")]
+    paths = [path for path in package().rglob("*.py") if not path.stem.startswith("_") or _offers(path)]
 
     def place(path: Path) -> tuple[int, str]:
         top = path.relative_to(package()).parts[0].removesuffix(".py")
@@ -123,9 +147,14 @@ def modules() -> list[Path]:
     return sorted(paths, key=place)
 
 
+def _offers(path: Path) -> bool:
+    """Whether a package defines something itself."""
+    return path.name == "__init__.py" and any(public_objects(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def _module(path: Path) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    name = ".".join(path.relative_to(package().parent).with_suffix("").parts)
+    name = ".".join(path.relative_to(package().parent).with_suffix("").parts).removesuffix(".__init__")
     public = list(public_objects(tree))
     parts = [f"## `{name}`", _prose(ast.get_docstring(tree) or "")]
     if public:
@@ -237,6 +266,7 @@ def _prose(text: str) -> str:
 GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
     "data dictionary": (data_dictionary, lambda: [package() / "telemetry.py"]),
     "parameters": (parameter_tables, notebooks),
+    "sources": (source_tables, lambda: sorted((package() / "sources").glob("*.py"))),
     "api": (api_reference, modules),
 }
 

@@ -1,0 +1,160 @@
+"""Bitbrains GWA-T-12 "Rnd": CPU, memory, disc and network of business-critical virtual machines, every 300 s.
+
+The files separate by semicolon and tab. Their header promises milliseconds, their timestamps are epoch seconds. CPU
+usage may exceed 100%, memory usage the capacity; a machine that is shut down reports no cores and no memory, so that
+its memory usage and its clock are empty.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from vdslib.sources import register
+from vdslib.sources._pins import PINS
+from vdslib.sources.traces import fetch
+from vdslib.telemetry import TelemetryError
+
+__all__ = ["raw", "read"]
+
+CITATION = (
+    "S. Shen, V. van Beek, A. Iosup: Statistical Characterization of Business-Critical Workloads Hosted in Cloud "
+    "Datacenters. CCGrid 2015. Data: Bitbrains IT Services, Grid Workloads Archive GWA-T-12; A. Iosup et al.: The "
+    "Grid Workloads Archive. FGCS 24(7), 672-686, 2008."
+)
+TERMS = (
+    "acknowledge the source in whatever is published, cite the CCGrid 2015 paper, consider citing the archive; "
+    "redistribution is not addressed"
+)
+HEADER = (
+    "Timestamp [ms]",
+    "CPU cores",
+    "CPU capacity provisioned [MHZ]",
+    "CPU usage [%]",
+    "Memory capacity provisioned [KB]",
+    "Memory usage [KB]",
+    "Disk read throughput [KB/s]",
+    "Disk write throughput [KB/s]",
+    "Network received throughput [KB/s]",
+    "Network transmitted throughput [KB/s]",
+)
+LATEST = 4102444800  # 2100-01-01: later epoch seconds must be milliseconds
+
+
+@register(
+    "bitbrains",
+    title="Bitbrains GWA-T-12 Rnd, virtual machines of a data centre",
+    default_target="cpu_usage",
+    citation=CITATION,
+    terms=TERMS,
+    example="bitbrains:2013-8/332",
+)
+def read(rest: str) -> pd.DataFrame:
+    """Virtual machines by month and number: "2013-8/332", several by comma, "2013-8/*" for all complete pinned
+    ones; or the path of a file of this format, ending in .csv.
+
+    Nodes are named by their numbers. Of rows of one node with the same timestamp the first is kept; how many were
+    left out is in ``attrs["notes"]``.
+    """
+    files = [rest] if rest.endswith(".csv") else _pinned(rest)
+    frames, notes = [], []
+    for file in tqdm(files, desc="machines", disable=True if len(files) == 1 else None):
+        path = Path(file) if file == rest else fetch(file)
+        frame = raw(path)
+        repeated = frame.duplicated("timestamp")
+        if repeated.any():
+            notes.append(
+                f"VM {path.stem}: {int(repeated.sum())} of {len(frame)} rows left out, whose timestamps repeat; "
+                "the first of each was kept"
+            )
+        frames.append(frame[~repeated])
+    result = pd.concat(frames, ignore_index=True).sort_values("node", kind="stable", ignore_index=True)
+    result.attrs = {"notes": notes}
+    return result
+
+
+def _pinned(rest: str) -> list[str]:
+    """Names of the pinned files that ``rest`` asks for."""
+    whole, windows = (
+        {name.removeprefix(folder).removesuffix(".csv"): name for name in PINS if name.startswith(folder)}
+        for folder in ("bitbrains-rnd/", "bitbrains-rnd-dirty/")
+    )
+    month, names = "", []
+    for part in rest.split(","):
+        given, _, machine = part.strip().rpartition("/")
+        month = given or month
+        key = f"{month}/{machine}"
+        asked = [whole[each] for each in whole if each.startswith(f"{month}/")] if machine == "*" else []
+        asked = asked or [name for name in ((whole | windows).get(key),) if name]
+        if not asked:
+            raise TelemetryError(
+                f"bitbrains:{rest}: no virtual machine '{key}' is pinned. Choose among {', '.join(whole)}; windows "
+                f"with faults are {', '.join(windows)}; or give the path of a .csv file."
+            )
+        names += [name for name in asked if name not in names]
+    return names
+
+
+def raw(path: str | Path) -> pd.DataFrame:
+    """A file as it is, row by row, in our columns and units; faults of its own (repeated times, values above 100%)
+    stay in.
+
+    Raises TelemetryError where the file is not of this format or a value is no number.
+    """
+    path = Path(path)
+    try:
+        text = pd.read_csv(path, sep=";", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except Exception as error:  # noqa: BLE001  # parsers share no class of error
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise TelemetryError(
+            f"{path}: not readable as a file of Bitbrains ({reason}). Check the path."
+        ) from None
+    text.columns = [str(name).strip() for name in text.columns]
+    if text.empty:
+        raise TelemetryError(f"{path}: there is no row 1, only the header. Copy the file again.")
+    missing = [name for name in HEADER if name not in text]
+    if missing:
+        raise TelemetryError(
+            f"{path}: column '{missing[0]}' is missing from row 0 (the header), which has "
+            f"{', '.join(text.columns)}. Give a file of Bitbrains' format, with semicolons."
+        )
+    table = pd.DataFrame({name: _numbers(text[name], path) for name in HEADER})
+    if (table["Timestamp [ms]"] > LATEST).any():
+        raise TelemetryError(
+            f"{path}: column 'Timestamp [ms]', row {int((table['Timestamp [ms]'] > LATEST).argmax()) + 1}: the time "
+            "lies after the year 2100 in seconds. This format holds epoch seconds whatever its header says: divide."
+        )
+    return _canonical(table, path.stem)
+
+
+def _numbers(values: pd.Series, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(values.str.strip(), errors="coerce")
+    if numbers.isna().any():
+        row = int(numbers.isna().argmax())
+        raise TelemetryError(
+            f"{path}: column '{values.name}', row {row + 1} (line {row + 2} of the file): "
+            f"{values.iloc[row].strip()!r} is not a number. Write it with a decimal point, or leave out the row."
+        )
+    return numbers
+
+
+def _canonical(table: pd.DataFrame, node: str) -> pd.DataFrame:
+    cores, capacity = table["CPU cores"], table["Memory capacity provisioned [KB]"]
+    some_cores, some_memory = cores.where(cores > 0, np.nan), capacity.where(capacity > 0, np.nan)
+    return pd.DataFrame(
+        {
+            "timestamp": pd.to_datetime(table["Timestamp [ms]"], unit="s", utc=True),
+            "node": node,
+            "cpu_usage": table["CPU usage [%]"],
+            "memory_usage": 100 * table["Memory usage [KB]"] / some_memory,
+            "disc_usage": table["Disk read throughput [KB/s]"] + table["Disk write throughput [KB/s]"],
+            "network_usage": table["Network received throughput [KB/s]"]
+            + table["Network transmitted throughput [KB/s]"],
+            "cpu_cores": cores,
+            "cpu_mhz": table["CPU capacity provisioned [MHZ]"] / some_cores,
+            "memory_mb": capacity / 1024,
+        }
+    )
