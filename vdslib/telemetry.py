@@ -21,6 +21,7 @@ import pandera.pandas as pa
 
 __all__ = [
     "COLUMNS",
+    "MEASURED",
     "SCHEMA",
     "SYSTEM",
     "Column",
@@ -69,8 +70,7 @@ class Column:
 _DECLARED = [
     Column("timestamp", "UTC, ISO 8601", "start of the second measured", "time", required=True),
     Column("node", "", "name of the node; `system` for the series over all nodes", "text", required=True),
-    Column("cpu_usage", "percent", "CPU time used, of the node's capped share",
-           required=True, over_nodes="mean"),
+    Column("cpu_usage", "percent", "CPU time used, of the node's capped share", over_nodes="mean"),
     Column("memory_usage", "percent", "memory held, of the node's allowance", over_nodes="mean"),
     Column("disc_usage", "KB/s", "read from and written to disc", over_nodes="sum"),
     Column("network_usage", "KB/s", "received and sent over the network", over_nodes="sum"),
@@ -100,6 +100,9 @@ _DECLARED = [
 ]
 # fmt: on
 COLUMNS: dict[str, Column] = {column.name: column for column in _DECLARED}
+# What can be measured, in the order in which it is taken as a target; the rest are settings and equipment. No
+# single one is required, since a web log knows no processor; one of them is.
+MEASURED = tuple(COLUMNS)[2 : list(COLUMNS).index("active")]
 
 
 def _pandera(column: Column) -> pa.Column:
@@ -228,6 +231,11 @@ def _check_header(frame: pd.DataFrame, origin: str) -> None:
                 f"{origin}: column '{column.name}' is missing from row 0 (the header), which has "
                 f"{', '.join(map(str, frame.columns))}. Add or rename it ({described})."
             )
+    if not any(name in frame for name in MEASURED):
+        raise TelemetryError(
+            f"{origin}: no column of row 0 (the header) is a measurement; it has "
+            f"{', '.join(map(str, frame.columns))}. Add or rename at least one, as {', '.join(MEASURED)}."
+        )
     if frame.empty:
         raise TelemetryError(f"{origin}: there is no row 1, only the header. Record the telemetry again.")
 
@@ -355,9 +363,9 @@ def select(frame: pd.DataFrame, nodes: str | Sequence[str]) -> pd.DataFrame:
 
 
 def default_target(frame: pd.DataFrame) -> str:
-    """What to forecast unless told: the productivity where the source measures it, else the CPU usage."""
-    measured = "system_productivity" in frame and frame["system_productivity"].notna().any()
-    return "system_productivity" if measured else "cpu_usage"
+    """What to forecast unless told: the first that the source measures of productivity, CPU usage and the rest."""
+    choices = ("system_productivity", *MEASURED)
+    return next((name for name in choices if name in frame and frame[name].notna().any()), "cpu_usage")
 
 
 def write(frame: pd.DataFrame, path: str | Path) -> None:
