@@ -10,7 +10,7 @@ import pytest
 from synthetic import recording
 
 from vdslib import telemetry
-from vdslib.telemetry import COLUMNS, SCHEMA, TelemetryError
+from vdslib.telemetry import COLUMNS, MEASURED, SCHEMA, TelemetryError
 
 ROW = 4  # the data row that the bad-input tests damage; its line in the file is one more
 
@@ -168,6 +168,25 @@ def test_a_missing_required_column_is_named(lines, tmp_path, column):
     assert "Add or rename" in text and COLUMNS[column].meaning in text
 
 
+@pytest.mark.parametrize("column", MEASURED)
+def test_one_measurement_is_enough_whichever_it_is(frame, column):
+    result = telemetry.validate(frame[["timestamp", "node", column]])
+    assert list(result) == ["timestamp", "node", column]
+    assert telemetry.default_target(result) == column
+
+
+def test_settings_alone_are_no_telemetry(frame):
+    only = [name for name in COLUMNS if name not in MEASURED]
+    assert only[2:] == [
+        "active", "active_nodes", "strategy", "slots", "cpu_cores", "cpu_mhz", "memory_mb", "temperature_c",
+        "hypervisor",
+    ]  # fmt: skip
+    with pytest.raises(
+        TelemetryError, match=r"no column of row 0 .* is a measurement; it has timestamp, node, active"
+    ):
+        telemetry.validate(frame[only])
+
+
 def test_a_column_twice_is_named(frame):
     both = frame.assign(system_prodactivity=frame["system_productivity"])
     with pytest.raises(TelemetryError, match="'system_productivity' occurs twice"):
@@ -285,6 +304,7 @@ def test_the_default_target_is_what_the_source_measures(frame):
     assert telemetry.default_target(frame) == "system_productivity"
     assert telemetry.default_target(frame.assign(system_productivity=np.nan)) == "cpu_usage"
     assert telemetry.default_target(frame[["timestamp", "node", "cpu_usage"]]) == "cpu_usage"
+    assert telemetry.default_target(frame[["timestamp", "node", "jobs_offered", "demand"]]) == "demand"
 
 
 def test_writing_is_whole_or_not_at_all(frame, tmp_path, monkeypatch):

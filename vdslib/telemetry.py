@@ -22,6 +22,7 @@ import pandera.pandas as pa
 
 __all__ = [
     "COLUMNS",
+    "MEASURED",
     "SCHEMA",
     "SYSTEM",
     "Column",
@@ -103,6 +104,9 @@ _DECLARED = [
 ]
 # fmt: on
 COLUMNS: dict[str, Column] = {column.name: column for column in _DECLARED}
+# What can be measured, in the order in which it is taken as a target; the rest are settings and equipment. No
+# single one is required, since a web log knows no processor; one of them is.
+MEASURED = tuple(COLUMNS)[2 : list(COLUMNS).index("active")]
 
 
 def _pandera(column: Column) -> pa.Column:
@@ -241,10 +245,11 @@ def _checked(frame: pd.DataFrame, origin: str, lines: bool) -> pd.DataFrame:
         value = "is empty" if case["check"] == "not_nullable" else f"{case['failure_case']} {case['check']}"
         remedy = "Correct the value, or leave out the row."
         raise _error(origin, case["column"], int(case["index"]), lines, value, remedy) from None
-    if typed.select_dtypes("number").empty:
+    settings = [name for name in COLUMNS if name not in MEASURED]
+    if typed.select_dtypes("number").columns.difference(settings).empty:
         raise TelemetryError(
-            f"{origin}: no column of row 0 (the header) holds numbers, so nothing is measured. "
-            f"Add a column such as cpu_usage ({COLUMNS['cpu_usage'].meaning}, percent)."
+            f"{origin}: no column of row 0 (the header) is a measurement; it has "
+            f"{', '.join(map(str, frame.columns))}. Add or rename at least one, as {', '.join(MEASURED)}."
         )
     _check_order(typed, origin, lines)
     typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
@@ -396,9 +401,8 @@ def default_target(frame: pd.DataFrame) -> str:
     """What to forecast unless told: productivity where the source measures it, else CPU usage, else whatever
     column with numbers comes first."""
     numbers = [str(name) for name in frame.select_dtypes("number") if frame[name].notna().any()]
-    return next(
-        (name for name in ("system_productivity", "cpu_usage", *numbers) if name in numbers), "cpu_usage"
-    )
+    choices = ("system_productivity", *MEASURED, *numbers)
+    return next((name for name in choices if name in numbers), "cpu_usage")
 
 
 def write(frame: pd.DataFrame, path: str | Path) -> None:

@@ -25,10 +25,12 @@ from vdslib.telemetry import TelemetryError
 __all__ = ["Source", "default_target", "read", "register", "sources"]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
-ADAPTERS = ("vdslib.sources.bitbrains", "vdslib.sources.cloudwatch", "vdslib.sources.datacentres")
-NAMED = re.compile(
-    r"([A-Za-z][\w.-]+)(?::(.*))?", re.DOTALL
-)  # one letter before a colon is a drive of Windows
+ADAPTERS = tuple(
+    f"vdslib.sources.{name}"
+    for name in ("bitbrains", "cloudwatch", "datacentres", "events", "host", "prometheus")
+)
+# one letter before a colon is a drive of Windows
+NAMED = re.compile(r"([A-Za-z][\w.-]+)(?::(.*))?", re.DOTALL)
 
 OWN = "VDS_SOURCES"  # this variable names Python files with sources of a user's own
 

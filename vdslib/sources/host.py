@@ -1,0 +1,205 @@
+"""Telemetry of this host: measured now through psutil, or out of the archives that sar keeps.
+
+``host:60`` measures for sixty seconds, a row a second; ``host:600?step=10`` for ten minutes, a row every ten
+seconds. ``sar:/var/log/sysstat/sa24`` reads the archive of the 24th (``/var/log/sa/`` on some systems).
+
+Both mean the same by the same columns. cpu_usage: share of all cores' time that was neither idle, nor waiting for
+discs, nor taken by other virtual machines. memory_usage: what is not available to programs, so without caches.
+disc_usage: discs proper, not those made of others. network_usage: all interfaces but the loopback. The node is
+called node-1; no name of host or user is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from tqdm import tqdm
+
+from vdslib.sources import register
+from vdslib.sources._options import complete, number, split
+from vdslib.telemetry import TelemetryError
+
+__all__ = ["measure", "read_archive", "read_host"]
+
+NODE = "node-1"
+# names of discs that are made of others or of memory: their bytes would count twice
+MADE_OF_OTHERS = re.compile(r"(dm-|md|loop|ram|zram|sr|fd)\d")
+SADF_SECONDS = 120  # longest that reading an archive may take
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the host has counted since it started: seconds of time and CPU, bytes; NaN where it does not count."""
+
+    time: float
+    cpu_total: float
+    cpu_used: float
+    disc: float
+    network: float
+
+
+@register("host", title="this host, measured through psutil", default_target="cpu_usage")
+def read_host(rest: str) -> pd.DataFrame:
+    """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
+    origin = f"host:{rest}"
+    seconds, given = split(rest, ("step",), origin)
+    if not seconds.isdecimal() and seconds:
+        raise TelemetryError(
+            f"{origin}: {seconds!r} is not a whole number of seconds. Write it like host:60."
+        )
+    step = number(given, "step", 1, 1, origin)
+    rows = int(int(seconds or 60) / step)
+    if not rows:
+        raise TelemetryError(f"{origin}: shorter than one step of {step:g} s. Measure for longer.")
+    return complete(measure(rows, step), origin)
+
+
+def measure(rows: int, step: float = 1) -> pd.DataFrame:
+    """Measure this host, one row every ``step`` seconds; a value that it does not tell is NaN.
+
+    Timestamps count from the second in which it began, so that they are regular.
+    """
+    start, began = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
+    before, found = _counters(), []
+    for row in tqdm(range(rows), desc="measuring this host", unit="row", disable=None, delay=2):
+        time.sleep(max(0.0, start + (row + 1) * step - time.monotonic()))
+        after = _counters()
+        found.append(_rates(before, after) | _state())
+        before = after
+    times = pd.Timestamp(began) + pd.to_timedelta(np.arange(rows) * step, unit="s")
+    frame = pd.DataFrame(found)
+    frame.insert(0, "timestamp", times)
+    frame.insert(1, "node", NODE)
+    return frame
+
+
+def _counters() -> Counters:
+    cpu = psutil.cpu_times()._asdict()
+    total = (
+        sum(cpu.values()) - cpu.get("guest", 0) - cpu.get("guest_nice", 0)
+    )  # they are within user and nice
+    unused = sum(cpu.get(name, 0) for name in ("idle", "iowait", "steal"))
+    discs = psutil.disk_io_counters()  # whole discs, none of their parts
+    disc = np.nan
+    if discs is not None:
+        twice = psutil.disk_io_counters(perdisk=True).items()
+        made = [counted for name, counted in twice if MADE_OF_OTHERS.match(name)]
+        disc = _bytes([discs], "read_bytes", "write_bytes") - _bytes(made, "read_bytes", "write_bytes")
+    loopback = {name for name, card in psutil.net_if_stats().items() if "loopback" in card.flags}
+    cards = psutil.net_io_counters(pernic=True).items()
+    outer = [counted for name, counted in cards if name not in loopback]
+    network = _bytes(outer, "bytes_recv", "bytes_sent") if outer else np.nan
+    return Counters(time.monotonic(), total, total - unused, disc, network)
+
+
+def _bytes(counted: list[Any], *names: str) -> float:
+    return float(sum(getattr(one, name) for one in counted for name in names))
+
+
+def _rates(before: Counters, after: Counters) -> dict[str, float]:
+    seconds = after.time - before.time
+    cpu = after.cpu_total - before.cpu_total
+    used = 100 * (after.cpu_used - before.cpu_used) / cpu if cpu > 0 else np.nan
+    moved = {"disc_usage": after.disc - before.disc, "network_usage": after.network - before.network}
+    # Linux may take back some of the time that it counted as waiting; a disc or card that is removed takes its
+    # bytes with it, and that second tells nothing
+    rates = {name: count / 1024 / seconds if count >= 0 else np.nan for name, count in moved.items()}
+    return {"cpu_usage": float(np.clip(used, 0, 100))} | rates
+
+
+def _state() -> dict[str, float]:
+    memory = psutil.virtual_memory()
+    frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None  # not on every system
+    return {
+        "memory_usage": 100 * (1 - memory.available / memory.total),
+        "cpu_cores": psutil.cpu_count() or np.nan,
+        "cpu_mhz": frequency.current if frequency and frequency.current else np.nan,
+        "memory_mb": memory.total / 2**20,
+    }
+
+
+@register("sar", title="archive of sar (sysstat)", default_target="cpu_usage")
+def read_archive(rest: str) -> pd.DataFrame:
+    """The rows of an archive of sar, as sadf of the package sysstat prints them.
+
+    A row's timestamp is the start of its interval, where sar gives the end. An archive tells no clock of the
+    processor and only nearly the size of the memory, so cpu_mhz and memory_mb are absent.
+    """
+    path, origin = Path(rest), f"sar:{rest}"
+    if not rest or not path.is_file():
+        raise TelemetryError(
+            f"{origin}: there is no such file. Give an archive, as in /var/log/sysstat/sa24."
+        )
+    program = shutil.which("sadf")
+    if program is None:
+        raise TelemetryError(f"{origin}: the program sadf is missing. Install the package sysstat.")
+    # an absolute path is never taken for an option; times are asked for in UTC, numbers with a point
+    command = [program, "-j", str(path.resolve()), "--", "-u", "-r", "-b", "-n", "DEV"]
+    environment = os.environ | {"LC_ALL": "C", "TZ": "UTC"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SADF_SECONDS, env=environment, check=False
+        )
+        content = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise TelemetryError(f"{origin}: sadf took over {SADF_SECONDS} s. Check the file.") from None
+    except ValueError:
+        reason = " ".join(done.stderr.split()) or "it printed nothing"
+        raise TelemetryError(
+            f"{origin}: sadf cannot read it ({reason}). Check that it is an archive of sar; one of another "
+            "version is converted by sadf -c."
+        ) from None
+    frame = complete(_from_sadf(content, origin), origin)
+    if done.stderr.strip():  # the archive is cut off, or damaged from some place on
+        warnings.warn(
+            f"{origin}: sadf ended with '{' '.join(done.stderr.split())}'; the {len(frame)} rows before that are used.",
+            stacklevel=2,
+        )
+    return frame
+
+
+def _from_sadf(content: dict[str, Any], origin: str) -> pd.DataFrame:
+    """The table in what ``sadf -j`` printed; NaN where an interval lacks a part."""
+    host = content["sysstat"]["hosts"][0]
+    rows = [_sar_row(one) | {"cpu_cores": host["number-of-cpus"]} for one in host["statistics"] if one]
+    rows = [row for row in rows if "timestamp" in row]
+    if not rows:
+        raise TelemetryError(
+            f"{origin}: the archive has no interval yet. Wait until sar has written two samples."
+        )
+    return pd.DataFrame(rows)
+
+
+def _sar_row(one: dict[str, Any]) -> dict[str, Any]:
+    if "timestamp" not in one:
+        return {}
+    when = one["timestamp"]
+    end = pd.Timestamp(f"{when['date']}T{when['time']}", tz="UTC")
+    row = {"timestamp": end - pd.Timedelta(seconds=when["interval"]), "node": NODE}
+    for cpu in one.get("cpu-load", []):
+        if cpu["cpu"] == "all":
+            row["cpu_usage"] = min(max(100 - cpu["idle"] - cpu["iowait"] - cpu["steal"], 0), 100)
+    memory = one.get("memory", {})
+    if memory.get("memused-percent"):
+        # versions of sysstat differ in what they call used, so that the size follows from used and its share
+        total = memory["memused"] / (memory["memused-percent"] / 100)
+        row["memory_usage"] = 100 * (1 - memory["avail"] / total)
+    if "io" in one:  # in sectors of 512 bytes
+        row["disc_usage"] = (one["io"]["io-reads"]["bread"] + one["io"]["io-writes"]["bwrtn"]) / 2
+    cards = [card for card in one.get("network", {}).get("net-dev", []) if card["iface"] != "lo"]
+    if cards:
+        row["network_usage"] = sum(card["rxkB"] + card["txkB"] for card in cards)
+    return row
