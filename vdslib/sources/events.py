@@ -59,7 +59,12 @@ RUNS = -1  # the end of a job that has none yet
 WEB = r'^\S+ \S+ .*?\[([^\]]+)\] "(?:[^"\\]|\\.)*" (\d{3}) (?:\d+|-)(?: (?:.* )?(\S+))?$'
 
 
-@register("events", title="log of jobs or of web requests", default_target="jobs_offered")
+@register(
+    "events",
+    title="log of jobs or of web requests",
+    default_target="jobs_offered",
+    example="events:access.log?interval=60",
+)
 def read(rest: str) -> pd.DataFrame:
     """Telemetry counted out of the log at ``rest``, a path with options (see the module)."""
     origin = f"events:{rest}"

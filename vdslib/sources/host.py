@@ -51,7 +51,9 @@ class Counters:
     network: float
 
 
-@register("host", title="this host, measured through psutil", default_target="cpu_usage")
+@register(
+    "host", title="this host, measured through psutil", default_target="cpu_usage", example="host:60"
+)
 def read_host(rest: str) -> pd.DataFrame:
     """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
     origin = f"host:{rest}"
@@ -131,7 +133,12 @@ def _state() -> dict[str, float]:
     }
 
 
-@register("sar", title="archive of sar (sysstat)", default_target="cpu_usage")
+@register(
+    "sar",
+    title="archive of sar (sysstat)",
+    default_target="cpu_usage",
+    example="sar:/var/log/sysstat/sa01",
+)
 def read_archive(rest: str) -> pd.DataFrame:
     """The rows of an archive of sar, as sadf of the package sysstat prints them.
 

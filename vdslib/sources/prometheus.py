@@ -59,7 +59,12 @@ QUERIES: dict[str, str] = {
 }
 
 
-@register("prometheus", title="Prometheus server with node exporters", default_target="cpu_usage")
+@register(
+    "prometheus",
+    title="Prometheus server with node exporters",
+    default_target="cpu_usage",
+    example="prometheus:http://127.0.0.1:9090?minutes=60",
+)
 def read(rest: str) -> pd.DataFrame:
     """Telemetry of the server at ``rest``, an http or https address with options (see the module)."""
     names = ("minutes", "step", "window", "end", "queries", "label", "anonymise")
