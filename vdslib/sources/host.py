@@ -51,9 +51,7 @@ class Counters:
     network: float
 
 
-@register(
-    "host", title="this host, measured through psutil", default_target="cpu_usage", example="host:60"
-)
+@register("host", title="this host, measured through psutil", default_target="cpu_usage", example="host:60")
 def read_host(rest: str) -> pd.DataFrame:
     """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
     origin = f"host:{rest}"
