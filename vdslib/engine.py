@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vdslib._tensorflow import keras, tf
 from vdslib.preparation import Windows
-from vdslib.stacked import UPDATES, Tensor, by_layers, dropout_draws, written_out
+from vdslib.stacked import UPDATES, Tensor, by_layers, dropout_draws, unknown_part, written_out
 
 __all__ = ["History", "Job", "Settings", "Stack", "Trained", "batch_order", "kind_of"]
 
@@ -93,51 +94,61 @@ def batch_order(samples: int, seed: int, epoch: int, shuffle: bool = True) -> np
     return np.random.default_rng([seed, epoch]).permutation(samples)
 
 
+class State(NamedTuple):
+    """Where K models stand; every array has K in front."""
+
+    weights: list[Any]
+    first: list[Any]  # what the optimiser remembers for each weight, such as the mean gradient
+    second: list[Any]  # and its square
+    steps: Any  # taken so far
+    others: list[
+        Any
+    ]  # variables that are not trained: statistics of a normalisation, seeds of Keras' dropout
+
+
 class _Program:
     """What is compiled for one kind of network: training on some batches, and measuring."""
 
-    def __init__(self, model: keras.Model, optimizer: str, momentum: float) -> None:
-        written = written_out(model)
-        # Keras' layers may look at a batch as a whole (batch normalisation), so nothing must fill up the last one
-        self.exact_batches = not written
-        self.forward = written or by_layers(model)
-        self.draws = dropout_draws(model) if written else 0
-        self.update, self.momentum = UPDATES[optimizer], momentum
-        # XLA compiles the loops written out here within seconds, and they run three times faster; Keras' layers
-        # take it longer to compile and run no faster
-        how = {"jit_compile": bool(written), "reduce_retracing": not written, "autograph": False}
+    def __init__(self, model: keras.Model, settings: Settings) -> None:
+        self.written = not unknown_part(model)
+        self.forward = written_out(model) if self.written else by_layers(model)
+        self.draws = dropout_draws(model) if self.written else 0
+        self.update, self.momentum = UPDATES[settings.optimizer], settings.momentum
+        # XLA compiles the loops written out in `stacked` within seconds, and they run three times faster; Keras'
+        # layers take it longer to compile and run no faster.
+        how = {"jit_compile": self.written, "reduce_retracing": not self.written, "autograph": False}
         self.train, self.measure = tf.function(self._train, **how), tf.function(self._measure, **how)
 
-    def _train(self, state: list, rate: Tensor, count: Tensor, batches: tuple) -> tuple[list, Tensor]:
+    def _train(self, state: State, rate: Tensor, count: Tensor, batches: tuple) -> tuple[State, Tensor]:
         """Train on `count` batches; the new state, and for each model `[K]` the sum of its windows' losses."""
-        x, y, share, noise = batches
+        x, y, share, bits = batches
 
-        def one(
-            s: Tensor, total: Tensor, weights: list, a: list, b: list, step: Tensor, states: list
-        ) -> tuple:
+        def one(s: Tensor, total: Tensor, now: State) -> tuple[Tensor, Tensor, State]:
             with tf.GradientTape() as tape:
-                tape.watch(weights)
-                outputs, states, penalty = self.forward(weights, states, x[s], noise[s])
+                tape.watch(now.weights)
+                outputs, others, penalty = self.forward(now.weights, now.others, x[s], bits[s])
                 error = tf.reduce_sum(tf.reduce_mean(tf.square(outputs - y[s]), axis=-1) * share[s], axis=-1)
                 size = tf.reduce_sum(share[s], axis=-1)
                 loss = error / tf.maximum(size, 1) + penalty
-            gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-            step = step + 1
+            gradients = tape.gradient(loss, now.weights, unconnected_gradients="zero")
+            steps = now.steps + 1
             moved = []
-            for w, g, p, q in zip(weights, gradients, a, b, strict=True):
-                shape = [-1] + [1] * (len(w.shape) - 1)
-                each = tf.reshape(rate, shape), tf.reshape(step, shape)
-                moved.append(self.update(w, g, p, q, *each, self.momentum))
-            weights, a, b = (list(column) for column in zip(*moved, strict=True))
-            return s + 1, total + loss * size, weights, a, b, step, states
+            for weight, gradient, first, second in zip(
+                now.weights, gradients, now.first, now.second, strict=True
+            ):
+                shape = [-1] + [1] * (len(weight.shape) - 1)
+                each = tf.reshape(rate, shape), tf.reshape(steps, shape)
+                moved.append(self.update(weight, gradient, first, second, *each, self.momentum))
+            weights, firsts, seconds = (list(column) for column in zip(*moved, strict=True))
+            return s + 1, total + loss * size, State(weights, firsts, seconds, steps, others)
 
-        start = [0, tf.zeros_like(rate), *state]
-        _, total, *state = tf.while_loop(lambda s, *_: s < count, one, start, parallel_iterations=1)
+        start = [0, tf.zeros_like(rate), state]
+        _, total, state = tf.while_loop(lambda s, *_: s < count, one, start, parallel_iterations=1)
         return state, total
 
-    def _measure(self, weights: list, states: list, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+    def _measure(self, weights: list, others: list, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
         """The sum of the windows' losses `[K]` with dropout off."""
-        outputs, _, penalty = self.forward(weights, states, x, None)
+        outputs, _, penalty = self.forward(weights, others, x, None)
         errors = tf.reduce_mean(tf.square(outputs - y), axis=-1) * share
         return tf.reduce_sum(errors, axis=-1) + penalty * tf.reduce_sum(share, axis=-1)
 
@@ -147,28 +158,34 @@ _KEPT_PROGRAMS = 16
 
 
 def kind_of(job: Job, model: keras.Model) -> str:
-    """What two jobs must have in common to be trained in one stack: all but weights, data, rate and seed."""
-    ignored = (
-        {"seed", "name"} if type(model) is keras.Sequential else {"seed"}
-    )  # else names tell who feeds whom
+    """What jobs have in common that a stack may train together; empty for a network that must train alone.
+
+    They may differ in weights, data, learning rate, seed, epochs and patience. A network that is not written out
+    has no kind: its configuration cannot tell functions or classes of the same name apart.
+    """
+    if unknown_part(model):
+        return ""
 
     def bare(config: Any) -> Any:
         if isinstance(config, dict):
-            return {name: bare(value) for name, value in config.items() if name not in ignored}
+            return {name: bare(value) for name, value in config.items() if name not in {"seed", "name"}}
         return [bare(value) for value in config] if isinstance(config, (list, tuple)) else config
 
     config = json.dumps(bare(model.get_config()), default=repr, sort_keys=True)
     how, shapes = job.settings, (job.train.x.shape[1:], job.train.y.shape[1:])
-    return f"{config} {how.optimizer} {how.momentum} {how.batch_size} {shapes}"
+    precision = [str(variable.dtype) for variable in model.trainable_variables]
+    return f"{config} {precision} {how.optimizer} {how.momentum} {how.batch_size} {shapes}"
 
 
 def _program(job: Job, model: keras.Model) -> _Program:
-    """The program for such a model, compiled once and kept for later calls."""
+    """The program for such a model; what is compiled for a kind is kept for later calls."""
     kind = kind_of(job, model)
+    if not kind:
+        return _Program(model, job.settings)
     if kind not in _PROGRAMS:
         if len(_PROGRAMS) >= _KEPT_PROGRAMS:
             del _PROGRAMS[next(iter(_PROGRAMS))]
-        _PROGRAMS[kind] = _Program(model, job.settings.optimizer, job.settings.momentum)
+        _PROGRAMS[kind] = _Program(model, job.settings)
     return _PROGRAMS[kind]
 
 
@@ -212,16 +229,18 @@ class _Run:
 
     def fill(self, parts: tuple[np.ndarray, ...]) -> None:
         """Write the next batches `[C, B, ...]`: inputs, targets, weights of the windows, random bits."""
-        x, y, share, noise = parts
-        count, size, width = noise.shape
+        x, y, share, bits = parts
+        count, size, width = bits.shape
         rows = self.order[self.seen : self.seen + count * size]
         self.seen += len(rows)
         whole = np.pad(rows, (0, count * size - len(rows))).reshape(count, size)
         x[:], y[:] = self.job.train.x[whole], self.job.train.y[whole]
         share[:] = (np.arange(count * size) < len(rows)).reshape(count, size)
-        words = -(-size * width // 4)  # of 64 bits; drawn batch by batch, so that calls may be cut anywhere
+        # Drawn batch by batch, so that calls may be cut anywhere, and no more than this job's own batch needs.
+        own = min(size, self.job.settings.batch_size, len(self.order))
+        words = math.ceil(own * width / 4)  # of 64 bits
         drawn = self.bits.random_raw(count * words).view(np.uint16).reshape(count, words * 4)
-        noise[:] = drawn[:, : size * width].reshape(noise.shape)
+        bits[:, :own] = drawn[:, : own * width].reshape(count, own, width)
 
     def end_epoch(self, values: list[np.ndarray], val_loss: float | None) -> None:
         """Note the losses and decide whether to go on; if not, put the weights into the model."""
@@ -242,7 +261,7 @@ class _Run:
         self.history.stopped_epoch = len(self.history.loss)
         if self.watcher:
             self.watcher.on_train_end()  # puts back the best values, if asked to
-            if self.job.settings.restore_best and np.isfinite(self.history.val_loss).any():
+            if self.job.settings.restore_best:
                 self.history.best_epoch = self.watcher.best_epoch + 1
         for variable, value in zip(self.variables, self.values, strict=True):
             variable.assign(value)
@@ -251,16 +270,16 @@ class _Run:
 class Stack:
     """Jobs of one kind (`kind_of`) in training, `width` of them at once; who is done leaves its place to the next.
 
-    jobs: each with what it trains, a compiled model and an empty history. Memory: the weights of all jobs, and the
-    batches of one call.
+    jobs: each with what it trains, a compiled model and an empty history. `stop` ends the training between two calls.
     """
 
     def __init__(self, jobs: Sequence[tuple[Job, Trained]], width: int = 5) -> None:
         (first, trained), data = jobs[0], jobs[0][0].train
-        self.program, self.batch = _program(first, trained.model), first.settings.batch_size
+        self.program, self.stop = _program(first, trained.model), False
         self.runs = [_Run(job, its) for job, its in jobs]
+        self.width = min(width, len(jobs)) if self.program.written else 1
+        self.batch = min(first.settings.batch_size, max(len(job.train) for job, _ in jobs))
         self.batches = max(1, _CALL // self.batch)
-        self.width = 1 if self.program.exact_batches else min(width, len(jobs))
         self.trainable = len(trained.model.trainable_variables)
         self.dtype = trained.model.trainable_variables[0].dtype
         self.shapes = data.x.shape[1:], data.y.shape[1:]
@@ -274,65 +293,66 @@ class Stack:
         """Train all jobs to their end."""
         waiting = iter(self.runs)
         places = list(itertools.islice(waiting, self.width))
-        state = [np.stack(leaves) for leaves in zip(*map(self._start, places), strict=True)]
-        while not all(run.stop_training for run in places):
+        state = tf.nest.map_structure(lambda *each: np.stack(each), *map(self._start, places))
+        while not (self.stop or all(run.stop_training for run in places)):
             state, sums = self._call(places, state)
             for k, run in enumerate(places):
                 if run.stop_training:
                     continue
                 run.total += float(sums[k])
                 if not run.left:
-                    self._end_epoch(run, [leaf[k].copy() for leaf in state])
+                    self._end_epoch(run, state, k)
                 following = next(waiting, None) if run.stop_training else None
                 if following:
                     places[k] = following
-                    for leaf, value in zip(state, self._start(following), strict=True):
+                    for leaf, value in zip(
+                        *map(tf.nest.flatten, (state, self._start(following))), strict=True
+                    ):
                         leaf[k] = value
 
-    def _start(self, run: _Run) -> list[np.ndarray]:
-        """What a model starts with: weights, two memories of the optimiser, steps taken, other variables."""
+    def _start(self, run: _Run) -> State:
+        """Where one model starts."""
         weights, others = run.values[: self.trainable], run.values[self.trainable :]
         zeros = [np.zeros_like(weight) for weight in weights]
-        return [*weights, *zeros, *zeros, np.zeros((), self.dtype), *others]
+        return State(weights, zeros, zeros, np.zeros((), self.dtype), others)
 
-    def _call(self, places: list[_Run], state: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    def _call(self, places: list[_Run], state: State) -> tuple[State, np.ndarray]:
         """Let all places take the batches that each has left in its epoch, as many as a call may have."""
         busy = [run for run in places if not run.stop_training]
         least, size = min(run.left for run in busy), self.batch
-        if self.program.exact_batches:
+        if not self.program.written:
+            # Keras' layers may look at a batch as a whole (batch normalisation), so nothing must fill up the last one.
             size = min(size, least)
             least -= least % size
-        count = min(self.batches, -(-least // size))
+        count = min(self.batches, math.ceil(least / size))
         lead = (self.batches, self.width, size)
         x, y = (np.zeros(lead + shape, self.dtype) for shape in self.shapes)
-        # windows of no weight: in a place that has no job, and where the last batch of an epoch is filled up
-        share, noise = np.zeros(lead, self.dtype), np.zeros((*lead, max(1, self.program.draws)), np.uint16)
-        batches = (x, y, share, noise)
+        # Windows of no weight: in a place that has no job, and where the last batch of an epoch is filled up.
+        share, bits = np.zeros(lead, self.dtype), np.zeros((*lead, max(1, self.program.draws)), np.uint16)
+        batches = (x, y, share, bits)
         for k, run in enumerate(places):
             if not run.stop_training:
                 run.fill(tuple(part[:count, k] for part in batches))
-        n = self.trainable
         rates = np.array([run.job.settings.learning_rate for run in places], self.dtype)
-        nested = [state[:n], state[n : 2 * n], state[2 * n : 3 * n], state[3 * n], state[3 * n + 1 :]]
-        arguments = tf.nest.map_structure(tf.convert_to_tensor, (nested, rates, np.int32(count), batches))
+        arguments = tf.nest.map_structure(tf.convert_to_tensor, (state, rates, np.int32(count), batches))
         after, sums = self.program.train(*arguments)
-        return [np.array(leaf) for leaf in tf.nest.flatten(after)], sums.numpy()
+        return tf.nest.map_structure(np.array, after), sums.numpy()
 
-    def _end_epoch(self, run: _Run, values: list[np.ndarray]) -> None:
-        weights, others = values[: self.trainable], values[3 * self.trainable + 1 :]
+    def _end_epoch(self, run: _Run, state: State, k: int) -> None:
+        weights, others = ([leaf[k].copy() for leaf in part] for part in (state.weights, state.others))
         watched = run.job.validation
         loss = self._loss(weights, others, watched) if watched is not None and len(watched) else None
         run.end_epoch([*weights, *others], loss)
 
     def _loss(self, weights: list[np.ndarray], others: list[np.ndarray], windows: Windows) -> float:
         """The mean squared error of one model on `windows`, dropout off."""
-        chunk = min(_CHUNK, 1 << max(6, (len(windows) - 1).bit_length()))
+        chunk = min(_CHUNK, 1 << max(6, (len(windows) - 1).bit_length()))  # few sizes, as each is compiled
         one = tf.nest.map_structure(lambda value: tf.convert_to_tensor(value[None]), (weights, others))
         total = 0.0
         for start in range(0, len(windows), chunk):
-            stop = min(start + chunk, len(windows))
-            x, y = (np.zeros((1, chunk, *shape), self.dtype) for shape in self.shapes)
-            x[0, : stop - start], y[0, : stop - start] = windows.x[start:stop], windows.y[start:stop]
-            share = (np.arange(chunk) < stop - start).astype(self.dtype)[None]
-            total += float(self.program.measure(*one, *map(tf.convert_to_tensor, (x, y, share)))[0])
+            rows = np.arange(start, start + chunk)
+            share = rows < len(windows)
+            rows = np.minimum(rows, len(windows) - 1)  # the last window fills up, without weight
+            parts = (part[None].astype(self.dtype) for part in (windows.x[rows], windows.y[rows], share))
+            total += float(self.program.measure(*one, *map(tf.convert_to_tensor, parts))[0])
         return total / len(windows)

@@ -10,10 +10,10 @@ The shapes: K models, T time steps, B windows in a batch. Sequences are `[K, T, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
-
-import numpy as np
 
 from vdslib._tensorflow import keras, tf
 
@@ -107,15 +107,23 @@ def _name_of(activation: Any) -> str:
     return next((name for name in DERIVATIVES if keras.activations.get(name) is activation), "")
 
 
+def _is_kerass_own(activation: Any) -> bool:
+    """A function of the same name that somebody else wrote is not, and neither is a layer."""
+    try:
+        return keras.activations.get(getattr(activation, "__name__", "")) is activation
+    except ValueError:
+        return False
+
+
 def _is_plain(layer: Any, *options: str) -> bool:
     """Has `layer` no options but the named ones, and those that only matter before training or for speed?"""
-    free = {"name", "dtype", "seed", "unroll", "unit_forget_bias"}
+    free = {"name", "dtype", "seed", "unroll", "unit_forget_bias", "trainable", *options}
     free |= {"kernel_initializer", "recurrent_initializer", "bias_initializer"}
-    given, usual = (
-        layer.get_config(),
-        type(layer)(**{name: getattr(layer, name) for name in options}).get_config(),
+    usual = inspect.signature(type(layer)).parameters
+    return all(
+        name in free or given == (usual[name].default if name in usual else False)
+        for name, given in layer.get_config().items()
     )
-    return all(given[name] == usual[name] for name in usual.keys() - free)
 
 
 def _is_known(layer: Any) -> bool:
@@ -124,87 +132,135 @@ def _is_known(layer: Any) -> bool:
         return False
     if type(layer) is keras.layers.LSTM:
         inner = _name_of(layer.activation) and _name_of(layer.recurrent_activation)
-        options = ("units", "activation", "recurrent_activation", "return_sequences")
-        return bool(inner) and _is_plain(layer, *options)
+        return bool(inner) and _is_plain(
+            layer, "units", "activation", "recurrent_activation", "return_sequences"
+        )
     if type(layer) is keras.layers.Dense:
-        return _is_plain(layer, "units", "activation", "use_bias")
-    return type(layer) is keras.layers.Flatten or (
-        type(layer) is keras.layers.Dropout and _is_plain(layer, "rate")
-    )
+        return _is_kerass_own(layer.activation) and _is_plain(layer, "units", "activation", "use_bias")
+    if type(layer) is keras.layers.Dropout:
+        return layer.rate < 1 and _is_plain(layer, "rate")
+    return type(layer) is keras.layers.Flatten
 
 
 def unknown_part(model: keras.Model) -> str:
-    """What keeps a network from being written out here; empty if nothing does."""
+    """What keeps a built network from being written out here; empty if nothing does."""
     if type(model) is not keras.Sequential:
         return "a network other than keras.Sequential"
-    unknown = next((layer.name for layer in model.layers if not _is_known(layer)), "")
-    if unknown:
-        return f"layer {unknown}"
-    return "" if len(model.outputs[0].shape) == 2 else "an output that is a sequence"
+    if None in model.input_shape[1:]:
+        return "an input of open length"
+    return next((f"its {type(layer).__name__} layer" for layer in model.layers if not _is_known(layer)), "")
 
 
-def written_out(model: keras.Model) -> Forward | None:
-    """The network as a function of the weights of K models, or None if it has a layer not known here.
+# A part of a network: from x, the weights and the random bits that are left (None to leave dropout out) to the new x.
+Part = Callable[[Tensor, Iterator[Tensor], "Bits | None"], Tensor]
+
+
+class Bits:
+    """The random bits `[K, B, draws]` of one batch, handed out to the dropout layers one after the other."""
+
+    def __init__(self, bits: Tensor) -> None:
+        self.bits, self.used = bits, 0
+
+    def like(self, x: Tensor) -> Tensor:
+        """Whole numbers below `_DRAWS`, one for each value of `x`."""
+        size = math.prod(x.shape[1:]) // self.bits.shape[1]
+        drawn = self.bits[:, :, self.used : self.used + size]
+        self.used += size
+        return tf.cast(tf.reshape(drawn, x.shape), tf.int32)
+
+
+def _lstm_part(layer: Any) -> Part:
+    names = _name_of(layer.activation), _name_of(layer.recurrent_activation)
+    whole = layer.return_sequences
+
+    def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
+        states = lstm(*names, x, next(weights), next(weights), next(weights))
+        return states if whole else states[:, -1]
+
+    return part
+
+
+def _dropout_part(layer: Any) -> Part:
+    rate = layer.rate
+
+    def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
+        if bits is None or not rate:
+            return x
+        return tf.where(bits.like(x) < round(rate * _DRAWS), tf.zeros_like(x), x / (1 - rate))
+
+    return part
+
+
+def _dense_part(layer: Any) -> Part:
+    activation, use_bias = layer.activation, layer.use_bias
+
+    def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
+        kernel = next(weights)
+        lead = [x.shape[0], *[1] * (len(x.shape) - 3)]  # the weights of a model serve all its time steps
+        x = x @ tf.reshape(kernel, [*lead, *kernel.shape[1:]])
+        return activation(x + tf.reshape(next(weights), [*lead, 1, -1]) if use_bias else x)
+
+    return part
+
+
+def _flatten_part(layer: Any) -> Part:
+    def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
+        if len(x.shape) == 3:
+            return x
+        return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [x.shape[0], x.shape[2], -1])
+
+    return part
+
+
+PARTS = {
+    keras.layers.LSTM: _lstm_part,
+    keras.layers.Dropout: _dropout_part,
+    keras.layers.Dense: _dense_part,
+    keras.layers.Flatten: _flatten_part,
+}
+"""How each known layer is computed for K models."""
+
+
+def written_out(model: keras.Model) -> Forward:
+    """The network, without `unknown_part`, as a function of the weights of K models.
 
     The function takes weights, states (none here), x `[K, B, T, F]` and the random bits of dropout (None to
     leave it out); it returns the outputs `[K, B, outputs]`, the states and a penalty on the weights (none).
+    Nothing of `model` is kept.
     """
-    if unknown_part(model):
-        return None
+    parts = [PARTS[type(layer)](layer) for layer in model.layers]
 
     def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
-        left, used = iter(weights), 0
+        left, bits = iter(weights), None if noise is None else Bits(noise)
         x = tf.transpose(x, [0, 2, 1, 3])  # sequences are [K, T, B, features] from here on
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.LSTM):
-                names = _name_of(layer.activation), _name_of(layer.recurrent_activation)
-                x = lstm(*names, x, next(left), next(left), next(left))
-                x = x if layer.return_sequences else x[:, -1]
-            elif isinstance(layer, keras.layers.Dropout) and noise is not None and layer.rate:
-                size = int(np.prod(x.shape[1:])) // noise.shape[1]
-                draws = tf.cast(tf.reshape(noise[:, :, used : used + size], x.shape), tf.int32)
-                x = tf.where(draws < round(layer.rate * _DRAWS), tf.zeros_like(x), x / (1 - layer.rate))
-                used += size
-            elif isinstance(layer, keras.layers.Flatten) and len(x.shape) == 4:
-                x = tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [x.shape[0], x.shape[2], -1])
-            elif isinstance(layer, keras.layers.Dense):
-                kernel, bias = next(left), next(left) if layer.use_bias else None
-                wide = [x.shape[0], *[1] * (len(x.shape) - 3)]
-                x = x @ tf.reshape(kernel, [*wide, *kernel.shape[1:]])
-                x = layer.activation(x if bias is None else x + tf.reshape(bias, [*wide, 1, -1]))
+        for part in parts:
+            x = part(x, left, bits)
         return x, states, tf.zeros([x.shape[0]], x.dtype)
 
     return forward
 
 
 def by_layers(model: keras.Model) -> Forward:
-    """The same function for any other network: Keras' own layers, one model after the other."""
+    """The same function for any other network, of one model only (K = 1): Keras' own layers."""
 
     def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
-        parts = [
-            model.stateless_call(
-                [w[k] for w in weights],
-                [s[k] for s in states],
-                x[k],
-                training=noise is not None,
-                return_losses=True,
-            )
-            for k in range(weights[0].shape[0])
-        ]
-        outputs, after, penalties = zip(*parts, strict=True)
-        penalty = tf.stack([sum(some, tf.zeros([], outputs[0].dtype)) for some in penalties])
-        return tf.stack(outputs), [tf.stack(column) for column in zip(*after, strict=True)], penalty
+        outputs, after, penalties = model.stateless_call(
+            [weight[0] for weight in weights],
+            [state[0] for state in states],
+            x[0],
+            training=noise is not None,
+            return_losses=True,
+        )
+        penalty = sum(penalties, tf.zeros([], outputs.dtype))
+        return outputs[None], [state[None] for state in after], penalty[None]
 
     return forward
 
 
 def dropout_draws(model: keras.Model) -> int:
-    """Random numbers that dropout needs for one window."""
+    """Random numbers that dropout needs for one window of a network that is written out."""
     noisy = [layer for layer in model.layers if type(layer) is keras.layers.Dropout and layer.rate]
-    return sum(int(np.prod(layer.output.shape[1:])) for layer in noisy)
-
-
-# ------------------------------------------------------------------------------- optimisers, for K models
+    return sum(math.prod(layer.output.shape[1:]) for layer in noisy)
 
 
 def _adam(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float) -> tuple:

@@ -6,7 +6,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import joblib
 import numpy as np
@@ -130,14 +130,8 @@ def fit(
     )
     loss = [float(value) for value in record.history["loss"]]
     val_loss = [float(value) for value in record.history.get("val_loss", [])]
-    restored = stopping is not None and restore_best and np.isfinite(val_loss).any()
-    best = int(np.nanargmin(val_loss)) + 1 if restored else None
+    best = stopping.best_epoch + 1 if stopping is not None and restore_best else None
     return History(loss=loss, val_loss=val_loss, best_epoch=best, stopped_epoch=len(loss))
-
-
-def _check(windows: Windows) -> None:
-    if not len(windows):
-        raise ValueError("there are no training windows")
 
 
 def train(jobs: Sequence[Job]) -> list[Trained]:
@@ -145,42 +139,90 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
 
     The one function through which more than one network is trained. Jobs of one kind form stacks, which the
     processor's cores train side by side (`vdslib.engine`). A job's outcome depends on its own seed and data;
-    the jobs beside it touch the last digits at most.
+    the jobs beside it touch the last digits at most. A model's optimiser starts anew if `fit` goes on with it.
+    ValueError where a job has nothing to train on, no epoch, validation windows of another shape, or the model of
+    another job.
     """
-    trained: list[Trained] = []
+    trained = [Trained(_built(job), History()) for job in jobs]
+    if len({id(each.model) for each in trained}) < len(jobs):
+        raise ValueError("two jobs have one model: let the builder make a new one each time")
     kinds: dict[str, list[tuple[Job, Trained]]] = {}
-    for job in jobs:
-        _check(job.train)
-        how = job.settings
-        model = compile(job.build(job.seed), how.optimizer, how.learning_rate, how.momentum)
-        trained.append(Trained(model, History()))
-        kinds.setdefault(engine.kind_of(job, model), []).append((job, trained[-1]))
-    stacks: list[engine.Stack] = []
-    for members in kinds.values():
-        if _has_own_step(members[0][1].model):
-            for job, done in members:
-                done.history = _fit_as_asked(job, done.model)
+    said = {""}
+    for number, (job, done) in enumerate(zip(jobs, trained, strict=True)):
+        way, remark = _way(done.model)
+        if remark not in said:
+            said.add(remark)
+            print(remark)
+        if way == "fit":
+            done.history = _fit_as_asked(job, done.model)
         else:
-            stacks += [engine.Stack(part) for part in _dealt(members, joblib.cpu_count())]
+            kinds.setdefault(engine.kind_of(job, done.model) or f"alone {number}", []).append((job, done))
+    _train_stacks([engine.Stack(part) for members in kinds.values() for part in _dealt(members)])
+    return trained
+
+
+def _train_stacks(stacks: list[engine.Stack]) -> None:
+    """Let each core train one stack after the other."""
     stacks.sort(
         key=lambda stack: stack.work, reverse=True
     )  # long ones first, so that no core waits at the end
     with ThreadPoolExecutor(joblib.cpu_count()) as threads:
-        done_stacks = threads.map(engine.Stack.train, stacks)
-        for _ in tqdm(done_stacks, "training", len(stacks), leave=False, ascii=True, disable=None):
-            pass
-    return trained
+        waiting = [threads.submit(stack.train) for stack in stacks]
+        try:
+            for done in tqdm(
+                as_completed(waiting), "training", len(stacks), leave=False, ascii=True, disable=None
+            ):
+                done.result()
+        except BaseException:  # an error in one, or an interrupt: the others end at their next call
+            for stack in stacks:
+                stack.stop = True
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _has_own_step(model: keras.Model) -> bool:
-    """Must Keras `fit` train it? Says in one line when the engine cannot, or can with Keras' own layers only."""
-    own = type(model).train_step is not keras.Model.train_step
-    unknown = unknown_part(model)
-    if own:
-        print(f"{model.name}: trained by Keras fit, since its training step is its own")
-    elif unknown:
-        print(f"{model.name}: Keras layers in a compiled epoch, since {unknown} is not written out")
-    return own
+def _check(windows: Windows) -> None:
+    if not len(windows):
+        raise ValueError("there are no training windows")
+
+
+def _built(job: Job) -> keras.Model:
+    """The compiled model of a job whose data and settings fit together."""
+    _check(job.train)
+    how, watched = job.settings, job.validation
+    if how.epochs < 1:
+        raise ValueError(f"epochs must be 1 or more, not {how.epochs}")
+    for name in ("x", "y"):
+        shapes = [getattr(part, name).shape[1:] for part in (job.train, watched) if part is not None]
+        if len(set(shapes)) > 1:
+            raise ValueError(f"windows to train on and to watch differ in the shape of {name}: {shapes}")
+    model = job.build(job.seed)
+    if not (model.built and model.variables):
+        model(np.asarray(job.train.x[:1], "float32"))  # Keras makes the weights when it sees the first input
+    return compile(model, how.optimizer, how.learning_rate, how.momentum)
+
+
+def _way(model: keras.Model) -> tuple[str, str]:
+    """How a network is trained: "stack", "layers" (Keras' layers in a compiled epoch) or "fit"; and why, in a line."""
+    own = [
+        name
+        for name in ("fit", "train_step", "test_step", "compute_loss")
+        if getattr(type(model), name) is not getattr(keras.Model, name)
+    ]
+    variables, outputs = model.trainable_variables, getattr(model, "outputs", None) or []
+    reasons = {
+        f"it has a {', '.join(own)} of its own": bool(own),
+        "it has nothing to train": not variables,
+        "its weights are constrained": any(variable.constraint is not None for variable in variables),
+        "its precision is mixed": any(layer.compute_dtype != layer.variable_dtype for layer in model.layers),
+        "its output is not known before it runs": not outputs,
+        "its output is a sequence, or there are several": [len(each.shape) for each in outputs] != [2],
+    }
+    reason = next((text for text, holds in reasons.items() if holds), "")
+    if reason:
+        return "fit", f"{type(model).__name__} is trained by Keras fit, since {reason}"
+    if unknown := unknown_part(model):
+        return "layers", f"Keras' layers train in a compiled epoch, since {unknown} is not written out"
+    return "stack", ""
 
 
 def _fit_as_asked(job: Job, model: keras.Model) -> History:
@@ -198,11 +240,12 @@ def _fit_as_asked(job: Job, model: keras.Model) -> History:
     )
 
 
-def _dealt(jobs: list[tuple[Job, Trained]], cores: int) -> list[list[tuple[Job, Trained]]]:
+def _dealt(jobs: list[tuple[Job, Trained]]) -> list[list[tuple[Job, Trained]]]:
     """Jobs of one kind dealt to stacks: each its own where a network is large enough to keep a core busy."""
     if jobs[0][1].model.count_params() >= _FILLS_A_CORE:
         return [[job] for job in jobs]
-    return [jobs[start::cores] for start in range(min(cores, len(jobs)))]
+    cores = min(joblib.cpu_count(), len(jobs))
+    return [jobs[start::cores] for start in range(cores)]
 
 
 def predict(model: keras.Model, windows: Windows) -> np.ndarray:

@@ -104,7 +104,7 @@ def by_stack(windows: preparation.Windows, models: int, change: Callable[[Any], 
     programs: dict[int, Any] = {}
     if change:
         first = training.compile(network(0))
-        programs[models] = engine._Program(first, "adam", 0.0)
+        programs[models] = engine._Program(first, Settings())
         change(programs[models])
     return work
 
