@@ -49,7 +49,7 @@ def test_a_file_is_read_as_it_was_written(frame, tmp_path):
     for name in ("a.csv", "a.csv.gz"):
         telemetry.write(frame, tmp_path / name)
         back = telemetry.read(tmp_path / name)
-        pd.testing.assert_frame_equal(back, telemetry.validate(frame), rtol=1e-5, check_exact=False)
+        pd.testing.assert_frame_equal(back, telemetry.check(frame), rtol=1e-5, check_exact=False)
     assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("2026-01-05T08:00:00Z,node-1,")
 
 
@@ -68,7 +68,7 @@ def test_types_follow_the_declaration(frame, tmp_path):
 
 def test_rows_come_sorted_by_node_and_time(frame):
     by_time = frame.sort_values(["timestamp", "node"], ascending=[True, False])
-    result = telemetry.validate(by_time)
+    result = telemetry.check(by_time)
     assert result["node"].is_monotonic_increasing
     assert len(result) == len(frame)
     assert all(group["timestamp"].is_monotonic_increasing for _, group in result.groupby("node"))
@@ -89,7 +89,7 @@ def test_optional_columns_stay_absent(frame, tmp_path):
 
 
 def test_undeclared_columns_are_kept(frame):
-    result = telemetry.validate(frame.assign(power="12.5", note="calm"))
+    result = telemetry.check(frame.assign(power="12.5", note="calm"))
     assert result["power"].dtype == float and result["power"].eq(12.5).all()
     assert result["note"].eq("calm").all()
 
@@ -171,7 +171,7 @@ def test_a_missing_required_column_is_named(lines, tmp_path, column):
 def test_a_column_twice_is_named(frame):
     both = frame.assign(system_prodactivity=frame["system_productivity"])
     with pytest.raises(TelemetryError, match="'system_productivity' occurs twice"):
-        telemetry.validate(both)
+        telemetry.check(both)
 
 
 @pytest.mark.parametrize("blank", ["", "\n", "\n\n\n"])
@@ -216,13 +216,13 @@ def test_tables_are_checked_as_files_are(frame):
     damaged = frame.copy()
     damaged.loc[7, "cpu_usage"] = np.inf
     with pytest.raises(TelemetryError, match=r"^measured: column 'cpu_usage', row 8: inf is infinite\."):
-        telemetry.validate(damaged, origin="measured")
+        telemetry.check(damaged, origin="measured")
 
 
 def test_the_schema_accepts_and_refuses_by_itself(frame):
-    SCHEMA.validate(telemetry.validate(frame))
+    SCHEMA.validate(telemetry.check(frame))
     with pytest.raises(Exception, match="negative"):
-        SCHEMA.validate(telemetry.validate(frame).assign(demand=-1.0))
+        SCHEMA.validate(telemetry.check(frame).assign(demand=-1.0))
 
 
 def test_the_system_series_by_hand():
@@ -236,7 +236,7 @@ def test_the_system_series_by_hand():
     )
     names = names.replace("productivity", "system_productivity").split()
     frame = pd.DataFrame(rows, columns=names).assign(timestamp=pd.Timestamp("2026-01-05T08:00:00Z"))
-    system = telemetry.system_series(telemetry.validate(frame)).iloc[0]
+    system = telemetry.system_series(telemetry.check(frame)).iloc[0]
     assert system["node"] == "system"
     assert system["cpu_usage"] == 20 and system["disc_usage"] == 400 and system["jobs_completed"] == 4
     assert system["latency_mean"] == pytest.approx((1 * 50 + 3 * 90) / 4)
