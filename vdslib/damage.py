@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vdslib.schema import TelemetryError, origin_of
-from vdslib.units import Doubt, check_units
+from vdslib.units import Doubt, check_stated
 
 __all__ = ["FAULTS", "Fault", "Report", "Work", "faults"]
 
@@ -162,7 +162,7 @@ class Work:
                 raise TelemetryError(
                     f"{self.origin}: {policy!r} is no policy for {name!r}. Choose {', '.join(known)}."
                 )
-        check_units(self.units, self.origin)
+        check_stated(self.units, self.zone, self.origin)
         for name, value in {"interval": self.interval, "limit": self.limit}.items():
             if value is not None and not 1e-6 <= value < np.inf:
                 raise TelemetryError(f"{self.origin}: {name}={value} must be a number above 0.")

@@ -9,11 +9,12 @@ chosen for irregular sampling, which interpolates between neighbours at most ``l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from vdslib.damage import Report, Work
+from vdslib.damage import FAULTS, Report, Work
 from vdslib.schema import (
     COLUMNS,
     DECIMAL_COMMA,
@@ -31,7 +32,7 @@ GAP = 1.5  # a step longer than this many usual intervals is a gap
 RESIZED = 0.01  # a capacity that changes by more than this share changes what percentages mean
 CAPACITY = {"cpu_cores": "cpu_usage", "memory_mb": "memory_usage"}  # capacity: the percentage of it
 MARKS = ("\ufeff", "ï»¿")  # a byte order mark as it is, and decoded as Latin-1
-EMPTY = ["", "nan", "na", "null", "none"]  # texts that stand for no value
+EMPTY = ["", "nan", "na", "null", "none", "nat"]  # texts that stand for no number and no time
 
 
 def inspect(
@@ -43,8 +44,9 @@ def inspect(
     interval: float | None = None,
     limit: float = GAP,
 ) -> Report:
-    """Report what ``repair`` would do to ``frame`` with the same arguments; damage to be refused is listed too.
+    """Report what ``repair`` would do to ``frame`` with the same arguments.
 
+    Damage to be refused is listed as such and then passed over, so that the report tells the rest as well.
     Raises TelemetryError only where there is no table to look at, or for a wrong argument.
     """
     return _run(Work(frame, policies or {}, units or {}, zone, interval, limit, dry=True))[1]
@@ -83,7 +85,10 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
     if work.dry:
         return work.frame, report
     if work.frame.empty:
-        raise TelemetryError(f"{work.origin}: no row is left of {work.rows}: {report.reasons()}.")
+        raise TelemetryError(
+            f"{work.origin}: no row is left of {work.rows}: {report.reasons()}. "
+            "Look at the report of telemetry.validate, and choose other policies."
+        )
     result = check(work.frame, work.origin)
     stated = {name: unit for name, unit in work.units.items() if name in result}
     result.attrs = {**work.attrs, "origin": work.origin}
@@ -105,7 +110,7 @@ def _header(work: Work) -> None:
 def _times(work: Work) -> None:
     """Nodes as texts, times in UTC; rows without one of them are left out."""
     nodes, raw = work.frame["node"], work.frame["timestamp"]
-    nameless = nodes.isna() | nodes.astype(str).str.strip().str.lower().isin(EMPTY[:2])
+    nameless = _nothing(nodes)
     nodes = nodes.astype(str).mask(nameless, "")
     unit = work.units.get("timestamp", "")
     times = to_utc(raw, nodes, work.zone, unit)
@@ -116,7 +121,8 @@ def _times(work: Work) -> None:
     work.frame = work.frame.assign(node=nodes, timestamp=times.utc)
     if times.naive.any():
         work.note_column("time_zone", "timestamp", int(times.naive.sum()), f"taken as {work.zone or 'UTC'}")
-    timeless = times.utc.isna() & (raw.isna() | raw.astype(str).str.strip().str.lower().isin([*EMPTY, "nat"]))
+    timeless = times.utc.isna()
+    timeless &= _plain(raw.where(timeless)).isin(EMPTY)
     wrong = ~timeless & ~times.unclear & ~times.utc.between(*YEARS)
     _drop_values(
         work,
@@ -133,8 +139,8 @@ def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]]) -> None
     """Report findings of (fault, column, rows) and leave out all these rows, each counted as lost once."""
     gone = pd.Series(False, index=work.frame.index)
     for fault, column, wrong in findings:
-        action = "left out: the zone has this time twice or never" if fault == "time_zone" else ""
-        work.note(fault, column, wrong, wrong & ~gone, action=action)
+        why = ": the zone has this time twice or never" if fault == "time_zone" else ""
+        work.note(fault, column, wrong, wrong & ~gone, action=f"the row is left out{why}")
         gone |= wrong
     work.leave_out(gone)
 
@@ -146,19 +152,16 @@ def _values(work: Work) -> None:
         each for each in work.frame.columns if each in COLUMNS and each not in ("node", "timestamp")
     ]:
         column, values = COLUMNS[name], work.frame[name]
-        empty = values.isna()
-        if not pd.api.types.is_numeric_dtype(values):
-            empty |= values.astype(str).str.strip().str.lower().isin(EMPTY)
+        if column.kind == "text":
+            empty, wrong = _nothing(values), pd.Series(False, index=values.index)
+            values = values.astype(str)
+        else:
+            values, empty = _numbers(work, values)
+            wrong = ~empty & _refused(values, column)
         if empty.all() and not column.required and not column.may_be_empty:
             work.note_column("absent", name, len(values))
             work.frame = work.frame.drop(columns=name)
             continue
-        wrong = pd.Series(False, index=values.index)
-        if column.kind == "text":
-            values = values.astype(str)
-        else:
-            values = _numbers(work, values.mask(empty))
-            wrong = ~empty & _refused(values, column)
         if column.may_be_empty:
             work.note("invalid", name, wrong, action="the value is left out")
             values = values.mask(wrong)
@@ -168,24 +171,35 @@ def _values(work: Work) -> None:
     _drop_values(work, findings)
 
 
-def _numbers(work: Work, values: pd.Series) -> pd.Series:
-    """A column as floats in the schema's unit; NaN where there is no number."""
+def _nothing(values: pd.Series) -> pd.Series:
+    """Which texts are empty, as the schema takes it."""
+    empty = [value for value in values.dropna().unique() if str(value).strip().lower() in ("", "nan")]
+    return values.isna() | values.isin(empty)
+
+
+def _plain(values: pd.Series) -> pd.Series:
+    """Values as texts without space around, in small letters."""
+    return values.astype(str).str.strip().str.lower().fillna("")
+
+
+def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """A column as floats in the schema's unit, NaN where there is no number; and where nothing was written."""
     name = str(values.name)
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    left = numbers.isna() & values.notna()
-    if left.any():
-        text = values.where(left).astype(str).str.strip()
-        comma = left & text.str.fullmatch(DECIMAL_COMMA)
+    empty = numbers.isna()
+    if empty.any() and not pd.api.types.is_numeric_dtype(values):
+        text = _plain(values.where(empty))
+        comma = empty & text.str.fullmatch(DECIMAL_COMMA)
         work.note("decimal_comma", name, comma)
-        pointed = pd.to_numeric(text.where(comma).str.replace(",", ".", regex=False), errors="coerce")
-        numbers = numbers.fillna(pointed.astype(float))
-    if name in work.done_units:
-        return numbers
-    if name in work.units:
-        return numbers * FACTORS[COLUMNS[name].unit][work.units[name]]
-    for doubt in doubts(numbers, work.frame["node"]):
+        numbers = numbers.fillna(pd.to_numeric(text.where(comma).str.replace(",", ".", regex=False)))
+        empty &= text.isin(EMPTY)
+    unit = COLUMNS[name].unit
+    stated = unit if name in work.done_units else work.units.get(name, "")
+    if stated:
+        numbers = numbers * FACTORS[unit][stated] if stated != unit else numbers
+    for doubt in doubts(numbers, work.frame["node"], stated):
         work.doubt(doubt)
-    return numbers
+    return numbers, empty
 
 
 def _refused(values: pd.Series, column: Column) -> pd.Series:
@@ -256,28 +270,30 @@ def _resize(work: Work) -> None:
     for name, usage in CAPACITY.items():
         if name not in work.frame:
             continue
-        changed = _changes(work.frame[name], node)
-        size = work.frame[name].to_numpy()
-        at = lambda rows, size=size: f" ({size[rows[0] - 1]:g} to {size[rows[0]]:g})"
-        work.note("resize", name, changed, detail=at)
-        if work.policy("resize") == "recompute" and usage in work.frame and changed.any():
-            rows = changed.groupby(node).transform("any") & (work.frame[name] > 0)
-            largest = work.frame[name].groupby(node).transform("max")
-            recomputed = work.frame[usage] * work.frame[name] / largest
+        size = work.frame[name]
+        changed, before = _changes(size, node)
+        recompute = work.policy("resize") == "recompute" and usage in work.frame
+        action = FAULTS["resize"].policies["recompute" if recompute else "mark"]
+        work.note("resize", name, changed, action=action, detail=partial(_first_change, before, size))
+        if recompute and changed.any():
+            rows = changed.groupby(node).transform("any") & (size > 0)
+            largest = size.groupby(node).transform("max")
+            recomputed = work.frame[usage] * size / largest
             work.frame = work.frame.assign(
-                **{
-                    usage: work.frame[usage].mask(rows, recomputed),
-                    name: work.frame[name].mask(rows, largest),
-                }
+                **{usage: work.frame[usage].mask(rows, recomputed), name: size.mask(rows, largest)}
             )
     _number_segments(work)
 
 
-def _changes(capacity: pd.Series, node: pd.Series) -> pd.Series:
-    """Rows whose capacity differs from that of the row before, rows without any left aside."""
+def _first_change(before: pd.Series, size: pd.Series, rows: np.ndarray) -> str:
+    return f" (first from {before.iloc[rows[0]]:g} to {size.iloc[rows[0]]:g})"
+
+
+def _changes(capacity: pd.Series, node: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Rows whose capacity differs from that of the row before, rows without any left aside; and the one before."""
     known = capacity.where(capacity > 0)
     before = known.groupby(node).ffill().groupby(node).shift()
-    return (known / before - 1).abs() > RESIZED
+    return (known / before - 1).abs() > RESIZED, before
 
 
 def _number_segments(work: Work) -> None:
@@ -289,7 +305,7 @@ def _number_segments(work: Work) -> None:
     border = pd.Series(False, index=node.index)
     for name in CAPACITY:
         if name in work.frame:
-            border |= _changes(work.frame[name], node)
+            border |= _changes(work.frame[name], node)[0]
     if "segment" in work.frame:
         given = pd.to_numeric(work.frame["segment"], errors="coerce")
         if given.isna().any():
@@ -347,8 +363,10 @@ def _steps(work: Work) -> None:
     step = work.frame["timestamp"].astype("int64").groupby(node).diff()
     usual = work.interval * 1e6 if work.interval else step.groupby(node).transform("median")
     gap = step > GAP * usual
-    length = step.to_numpy()
-    longest = lambda rows: f"; the longest is {pd.Timedelta(length[rows].max(), unit='us')}"
-    work.note("outage", "timestamp", gap, detail=longest)
+    work.note("outage", "timestamp", gap, detail=partial(_longest, step))
     if work.policy("irregular") != "grid":
         work.note("irregular", "timestamp", step.notna() & ~gap & (step != usual))
+
+
+def _longest(step: pd.Series, rows: np.ndarray) -> str:
+    return f" (the longest of {pd.Timedelta(step.iloc[rows].max(), unit='us')})"

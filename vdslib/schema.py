@@ -193,7 +193,8 @@ def _typed(values: pd.Series, origin: str, lines: bool) -> pd.Series:
     name = str(values.name)
     column = COLUMNS.get(name)
     empty = values.isna()
-    if not pd.api.types.is_numeric_dtype(values):  # numbers as text would take longer than all the rest
+    kinds = pd.api.types
+    if not (kinds.is_numeric_dtype(values) or kinds.is_datetime64_any_dtype(values)):  # as text takes long
         empty |= values.astype(str).str.strip().str.lower().isin(["", "nan"])
     if column is not None and not column.may_be_empty and empty.any():
         problem, remedy = "the value is empty or NaN", "Fill it in, or leave out the row."

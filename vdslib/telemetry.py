@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ def load(source: str | Path, *, separator: str = ",", decimal: str = ".") -> pd.
     }
     try:
         # All as text first, so that a wrong value can be located; blank lines stay and are counted.
-        text = pd.read_csv(path, index_col=False, **form)
+        with warnings.catch_warnings():  # pandas would only warn of lines that are longer than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            text = pd.read_csv(path, index_col=False, **form)
         header = pd.read_csv(path, header=None, nrows=1, **form).iloc[0]  # pandas renames what occurs twice
     except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
         reason = " ".join(str(error).split())
@@ -104,7 +107,8 @@ def load(source: str | Path, *, separator: str = ",", decimal: str = ".") -> pd.
         ) from None
     text.attrs["origin"] = origin
     twice = header[header.duplicated() & (header != "")]
-    if len(twice):
+    required = [name for name, column in COLUMNS.items() if column.required]
+    if len(twice) and set(required) <= set(header):  # else row 0 is no header, which `check` tells
         raise TelemetryError(
             f"{origin}: column '{twice.iloc[0]}' occurs twice in row 0 (the header). Remove or rename one."
         )

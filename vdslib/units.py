@@ -15,7 +15,7 @@ import pandas as pd
 
 from vdslib.schema import COLUMNS, TelemetryError
 
-__all__ = ["EPOCH", "FACTORS", "Doubt", "Times", "check_units", "doubts", "to_utc"]
+__all__ = ["EPOCH", "FACTORS", "Doubt", "Times", "check_stated", "doubts", "to_utc"]
 
 # Canonical unit (as in COLUMNS) -> unit that may be stated -> factor from the one stated to the canonical one.
 FACTORS: dict[str, dict[str, float]] = {
@@ -49,16 +49,13 @@ class Doubt:
     rows: int
 
     def remedy(self) -> str:
-        """What to state, as it is written in Python."""
-        stated = [f"units={{'{self.column}': '{unit}'}}" for unit in self.fitting]
+        """What to do, with what to state as it is written in Python."""
+        ways = [f"State units={{'{self.column}': '{unit}'}}" for unit in self.fitting]
         unit = COLUMNS[self.column].unit
+        ways = ways or [f"Convert it to {unit}"]
         if unit in FACTORS:
-            stated.append(f"units={{'{self.column}': '{unit}'}} if it is {unit} all the same")
-        return (
-            f"State {', or '.join(stated)}."
-            if stated
-            else "Convert it to times such as 2026-01-31T05:00:00Z."
-        )
+            ways.append(f"units={{'{self.column}': '{unit}'}} if it is {unit} all the same")
+        return ", or ".join(ways).replace("or State", "or") + "."
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,14 @@ class Times:
     unclear: pd.Series
 
 
-def check_units(units: Mapping[str, str], origin: str) -> None:
-    """Raise TelemetryError for a unit of a column that has none, or one that nobody knows."""
+def check_stated(units: Mapping[str, str], zone: str, origin: str) -> None:
+    """Raise TelemetryError for a unit of a column that has none, and for a unit or zone that nobody knows."""
+    try:
+        zoneinfo.ZoneInfo(zone or "UTC")
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        raise TelemetryError(
+            f"{origin}: zone={zone!r} is no time zone. Write it like zone='Europe/Kyiv'."
+        ) from None
     for name, unit in units.items():
         column = COLUMNS.get(name)
         known = EPOCH if name == "timestamp" else FACTORS.get(column.unit if column else "", {})
@@ -84,32 +87,34 @@ def check_units(units: Mapping[str, str], origin: str) -> None:
             raise TelemetryError(f"{origin}: column '{name}' cannot be in {unit!r}. {remedy}")
 
 
-def doubts(values: pd.Series, nodes: pd.Series) -> Iterator[Doubt]:
-    """Where the numbers of a column do not fit its canonical unit: one doubt for each node."""
+def doubts(values: pd.Series, nodes: pd.Series, stated: str) -> Iterator[Doubt]:
+    """Where the numbers of a column, in its canonical unit, do not fit it: one doubt for each node.
+
+    Nothing is doubted where the canonical unit was stated; where another was, only a mixture is.
+    """
     name = str(values.name)
     unit = COLUMNS[name].unit
-    if unit not in PLAUSIBLE:
+    if unit not in PLAUSIBLE or stated == unit:
         return
     low, high = PLAUSIBLE[unit]
     positive = values.where((values > 0) & np.isfinite(values))
     limits = positive.groupby(nodes, sort=False).agg(["min", "max", "size"])
-    odd = (limits["max"] <= low) | (limits["max"] > high)
-    if unit in ("MB", "MHz"):
-        ratio = (limits["max"] / limits["min"]).to_numpy()
-        odd |= (np.abs(ratio[:, None] / np.array(SCALES) - 1) < 0.02).any(axis=1)
-    for node, (smallest, largest, rows) in limits[odd].iterrows():
+    odd = ((limits["max"] <= low) | (limits["max"] > high)) & (not stated)
+    ratio = (limits["max"] / limits["min"]).to_numpy()
+    mixed = (np.abs(ratio[:, None] / np.array(SCALES) - 1) < 0.02).any(axis=1) & (unit in ("MB", "MHz"))
+    for node, (smallest, largest, rows) in limits[odd | mixed].iterrows():
         fitting = [other for other, factor in FACTORS[unit].items() if low < largest * factor <= high]
-        reason = f"lies between {smallest:g} and {largest:g}, which does not look like {unit}"
-        if unit in fitting:
-            reason = f"lies between {smallest:g} and {largest:g}, which looks like {unit} mixed with others"
-        yield Doubt(name, str(node), reason, [other for other in fitting if other != unit], int(rows))
+        reason = f"numbers between {smallest:g} and {largest:g} do not look like {unit}"
+        if mixed[limits.index.get_loc(node)]:
+            reason, fitting = f"numbers between {smallest:g} and {largest:g} look like two units mixed", []
+        yield Doubt(name, str(node), reason, fitting, int(rows))
 
 
 def to_utc(values: pd.Series, nodes: pd.Series, zone: str, unit: str) -> Times | Doubt:
     """Times of any form as UTC. Times without an offset are those of ``zone``, or UTC where it is empty.
 
     Numbers are taken as seconds (or ``unit``) since 1970, and doubted where no unit is stated or where it puts
-    them outside 1990 .. 2100. Raises TelemetryError for an unknown zone.
+    them outside 1990 .. 2100.
     """
     nothing = pd.Series(False, index=values.index)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
@@ -145,10 +150,6 @@ def _local(wall: pd.Series, naive: pd.Series, nodes: pd.Series, zone: str) -> Ti
     """
     if not zone:
         return Times(wall.dt.tz_localize("UTC"), naive, pd.Series(False, index=wall.index))
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        raise TelemetryError(f"zone={zone!r} is no time zone. Write it like zone='Europe/Kyiv'.") from None
     as_winter = np.zeros(len(wall), dtype=bool)
     local = wall.dt.tz_localize(zone, ambiguous=as_winter, nonexistent="NaT")
     never = local.isna() & wall.notna()
