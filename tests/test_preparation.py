@@ -21,7 +21,7 @@ def series():
 
 @pytest.fixture(scope="module")
 def nodes():
-    return telemetry.validate(recording(200))
+    return telemetry.check(recording(200))
 
 
 def counted(rows, node="node-1", step=1):
@@ -193,7 +193,7 @@ def test_memory_grows_with_the_rows_and_not_with_the_window():
     [(3, 10, 0.2, "training"), (30, 10, 0.2, "validation"), (60, 12, 0.3, "test")],
 )
 def test_too_few_rows_are_refused(rows, window, share, part):
-    frame = telemetry.validate(counted(rows), origin="few.csv")
+    frame = telemetry.check(counted(rows), origin="few.csv")
     with pytest.raises(TelemetryError) as caught:
         prepare(frame, features=["memory_usage"], target="cpu_usage", window=window, validation=share)
     text = str(caught.value)

@@ -51,7 +51,7 @@ def test_three_intervals_by_hand(log):
         job(21.0, None, status=None, cpu=1.0),  # due at 25, still runs
         job(28.0, 29.0, cpu=3.0),  # due at 32, after the last interval
     )
-    frame = telemetry.validate(events.read(f"{path}?interval=10&deadline=4"))
+    frame = telemetry.check(events.read(f"{path}?interval=10&deadline=4"))
     assert [f"{time:%H:%M:%S}" for time in frame["timestamp"]] == ["05:00:00", "05:00:10", "05:00:20"]
     expected = {
         "demand": [0.5, 0.4, 0.4],  # (1 + 2 + 0.5 + 1.5) / 10, 4 / 10, (1 + 3) / 10
@@ -90,7 +90,7 @@ def test_nodes_are_counted_apart_and_over_the_same_time(log):
     assert list(frame["jobs_offered"]) == [0, 0, 1, 2, 0, 0]
     assert list(frame["queue_length"]) == [0, 0, 0, 1, 1, 0]
     assert frame["latency_mean"].isna().tolist() == [True, True, False, False, True, False]
-    system = telemetry.system_series(telemetry.validate(frame))
+    system = telemetry.system_series(telemetry.check(frame))
     assert list(system["jobs_completed"]) == [1, 0, 2] and system["latency_mean"].iloc[2] == 13_000
 
 
@@ -98,7 +98,7 @@ def test_what_the_log_does_not_tell_is_absent(log):
     frame = events.read(f"{log(job(0, 1))}")
     counted = {"jobs_offered", "jobs_completed", "jobs_dropped"}
     assert {*frame} == {"timestamp", "node", "latency_mean", "latency_p95", "queue_length"} | counted
-    assert telemetry.default_target(telemetry.validate(frame)) == "jobs_offered"
+    assert telemetry.default_target(telemetry.check(frame)) == "jobs_offered"
 
 
 def test_work_may_be_given_for_all_jobs(log):
@@ -183,7 +183,7 @@ def test_a_web_log_is_counted(log):
         COMMON.format(19, 503, 0),
         'example.org:80 203.0.113.7 - Jo Doe [31/Jan/2026:05:00:11 +0000] "-" 408 -',
     )
-    frame = telemetry.validate(events.read(f"{path}?interval=10"))
+    frame = telemetry.check(events.read(f"{path}?interval=10"))
     assert list(frame) == ["timestamp", "node", "jobs_offered", "jobs_completed", "jobs_dropped"]
     assert [f"{time:%H:%M:%S}" for time in frame["timestamp"]] == ["05:00:00", "05:00:10"]
     assert frame[["jobs_offered", "jobs_completed", "jobs_dropped"]].values.tolist() == [[2, 2, 0], [3, 2, 1]]

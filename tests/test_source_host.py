@@ -92,7 +92,7 @@ def test_this_host_is_measured():
     thread = threading.Thread(target=work)
     thread.start()
     begin, started = pd.Timestamp.now("UTC"), time.monotonic()
-    frame = telemetry.validate(host.read_host("3"))
+    frame = telemetry.check(host.read_host("3"))
     seconds = time.monotonic() - started
     busy.set()
     thread.join()
@@ -199,7 +199,7 @@ def archive(tmp_path_factory):
 
 @with_sysstat
 def test_a_real_archive_is_read(archive):
-    frame = telemetry.validate(host.read_archive(str(archive)))
+    frame = telemetry.check(host.read_archive(str(archive)))
     assert {*USAGES, "cpu_cores"} <= {*frame} and len(frame) == 3
     assert set(frame["node"]) == {"node-1"} and (frame["cpu_cores"] == psutil.cpu_count()).all()
     # the same archive as text: hostname;interval;timestamp;...;%idle
@@ -222,7 +222,7 @@ def test_an_archive_of_the_processor_alone_has_no_other_column(archive, monkeypa
     content = json.loads(
         subprocess.run(["sadf", "-j", archive, "--", "-u"], capture_output=True, check=True).stdout
     )
-    frame = telemetry.validate(host._from_sadf(content, "sar:x"))
+    frame = telemetry.check(host._from_sadf(content, "sar:x"))
     assert list(frame) == ["timestamp", "node", "cpu_usage", "cpu_cores"]
 
 

@@ -146,7 +146,7 @@ def test_the_recording_and_files_are_read_as_before(frame, tmp_path):
 
 def test_parquet_is_read_as_it_was_written(frame, tmp_path):
     telemetry.write(frame, tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(sources.read(tmp_path / "a.parquet"), telemetry.validate(frame))
+    pd.testing.assert_frame_equal(sources.read(tmp_path / "a.parquet"), telemetry.check(frame))
 
 
 def test_parquet_of_others_is_typed(frame, tmp_path):
@@ -154,7 +154,7 @@ def test_parquet_of_others_is_typed(frame, tmp_path):
         timestamp=frame["timestamp"].dt.tz_localize(None), node=frame["node"].astype("category")
     )
     naive.to_parquet(tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(sources.read(tmp_path / "a.parquet"), telemetry.validate(frame))
+    pd.testing.assert_frame_equal(sources.read(tmp_path / "a.parquet"), telemetry.check(frame))
 
 
 def test_a_bad_parquet_file_is_one_error(frame, tmp_path):
@@ -468,12 +468,12 @@ def test_run_takes_any_source(own_sources, monkeypatch, tmp_path, capsys):
 def test_a_table_without_any_measurement_is_refused():
     times = pd.date_range("2026-01-05", periods=3, freq="s", tz="UTC")
     with pytest.raises(TelemetryError, match=r"no column of row 0 \(the header\) holds numbers.*cpu_usage"):
-        telemetry.validate(pd.DataFrame({"timestamp": times, "node": "a", "note": "x"}))
+        telemetry.check(pd.DataFrame({"timestamp": times, "node": "a", "note": "x"}))
 
 
 def test_the_only_node_is_the_system_with_all_its_columns():
     times = pd.date_range("2026-01-05", periods=3, freq="s", tz="UTC")
-    frame = telemetry.validate(pd.DataFrame({"timestamp": times, "node": "a", "power": np.arange(3.0)}))
+    frame = telemetry.check(pd.DataFrame({"timestamp": times, "node": "a", "power": np.arange(3.0)}))
     system = telemetry.select(frame, "system")
     assert set(system["node"]) == {"system"} and system["power"].tolist() == [0, 1, 2]
     assert set(frame["node"]) == {"a"}

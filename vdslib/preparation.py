@@ -93,8 +93,8 @@ def prepare(
     The last share ``test`` of the timestamps is the test part; the last share ``validation`` of those before
     it is the validation part. Both scalers map the range over all rows before the test part, validation
     included, to 0 .. 1, so later values may lie outside. A window of ``window`` input rows and ``horizon``
-    target rows is left out if it touches two parts or two nodes, spans a gap (a time step other than the
-    node's median), or holds an empty value.
+    target rows is left out if it touches two parts, two nodes or two segments, spans a gap (a time step other
+    than the node's median), or holds an empty value.
 
     Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
     if a part has too few rows for one window; ValueError for impossible settings.
@@ -113,6 +113,8 @@ def prepare(
     scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
 
     gap, usable = _breaks(times, nodes), _usable(scaled, y, window, horizon)
+    if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
+        gap[1:] |= np.diff(frame["segment"].to_numpy()) != 0
     starts = _starts(part, gap, usable, window + horizon)
 
     def cut(chosen: np.ndarray) -> Windows:

@@ -1,9 +1,6 @@
-"""Telemetry: what the columns mean, and reading, checking, aggregating and writing them.
+"""Telemetry: reading, checking, repairing, aggregating and writing it.
 
-Telemetry is a table with one row per timestamp and node. The paper (section 2) collects CPU, memory, disc and
-network usage together with the productivity and the configuration of the system; ``COLUMNS`` is the one
-declaration of all of it, from which the schema, the aggregation over nodes and the data dictionary follow. A
-source that cannot measure an optional column leaves the column out; nothing is filled with zeros.
+The schema is declared in ``schema``, what is done about damage in ``repair``; both are offered here too.
 """
 
 from __future__ import annotations
@@ -12,13 +9,29 @@ import difflib
 import gzip
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
+
+from vdslib.damage import Report, faults
+from vdslib.repair import inspect as validate
+from vdslib.repair import repair
+from vdslib.schema import (
+    COLUMNS,
+    MEASURED,
+    SCHEMA,
+    SYSTEM,
+    Column,
+    TelemetryError,
+    check,
+    data_dictionary,
+    located,
+    origin_of,
+)
 
 __all__ = [
     "COLUMNS",
@@ -26,173 +39,65 @@ __all__ = [
     "SCHEMA",
     "SYSTEM",
     "Column",
+    "Report",
     "TelemetryError",
+    "check",
     "check_ending",
     "checksum",
     "data_dictionary",
     "default_target",
+    "faults",
+    "load",
     "origin_of",
     "read",
+    "repair",
     "select",
     "system_series",
     "validate",
     "write",
 ]
 
-SYSTEM = "system"  # the name that the series over all nodes has in the column ``node``
 RECORDED = "data/vds_data.csv"  # what ``read("recorded")`` reads, relative to the project
-MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading, never written
 FLOAT_FORMAT = "%.6g"  # more digits than any sensor gives
 
 
-class TelemetryError(ValueError):
-    """Telemetry that cannot be used. The message names file, column, row and what to do about it."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of telemetry.
-
-    ``kind`` is "time", "text", "number", "count" (whole number) or "flag" (0 or 1). ``over_nodes`` says how
-    the value of the whole system follows from the nodes: "mean", "sum", "same" (one setting for all, the
-    first is taken), the name of a column that weights a mean, or "" where the system has no such value.
-    """
-
-    name: str
-    unit: str
-    meaning: str
-    kind: str = "number"
-    required: bool = False
-    may_be_empty: bool = False
-    maximum: float = np.inf
-    over_nodes: str = ""
-
-
-# fmt: off
-_DECLARED = [
-    Column("timestamp", "UTC, ISO 8601", "start of the second measured", "time", required=True),
-    Column("node", "", "name of the node; `system` for the series over all nodes", "text", required=True),
-    Column("cpu_usage", "percent", "CPU time used, of the node's capped share", over_nodes="mean"),
-    Column("memory_usage", "percent", "memory held, of the node's allowance; empty while it has none",
-           may_be_empty=True, over_nodes="mean"),
-    Column("disc_usage", "KB/s", "read from and written to disc", over_nodes="sum"),
-    Column("network_usage", "KB/s", "received and sent over the network", over_nodes="sum"),
-    Column("demand", "CPU s/s", "CPU seconds of work offered in this second", over_nodes="sum"),
-    Column("jobs_offered", "count", "jobs that arrived", "count", over_nodes="sum"),
-    Column("jobs_completed", "count", "jobs that were completed", "count", over_nodes="sum"),
-    Column("jobs_dropped", "count", "jobs given up: no longer in time", "count", over_nodes="sum"),
-    Column("latency_mean", "ms", "mean time from arrival to completion of jobs completed; empty without any",
-           may_be_empty=True, over_nodes="jobs_completed"),
-    Column("latency_p95", "ms", "95th percentile of that time; for the system the mean over the nodes",
-           may_be_empty=True, over_nodes="jobs_completed"),
-    Column("queue_length", "count", "jobs waiting or running at the second's end", "count", over_nodes="sum"),
-    Column("work_due", "CPU s", "work whose deadline fell in this second", over_nodes="sum"),
-    Column("system_productivity", "percent", "share of the work due done in time; empty where none was due",
-           may_be_empty=True, maximum=100, over_nodes="work_due"),
-    Column("active", "0 or 1", "whether the node took new jobs", "flag"),
-    Column("active_nodes", "count", "nodes that took new jobs", "count", over_nodes="same"),
-    Column("strategy", "", "how jobs were dispatched: round_robin, shortest_queue or random", "text",
-           over_nodes="same"),
-    Column("slots", "count", "jobs that a node runs at once", "count", over_nodes="same"),
-    Column("cpu_cores", "cores", "the node's capped share of the processor", over_nodes="mean"),
-    Column("cpu_mhz", "MHz", "clock of the processor; empty while the node has none",
-           may_be_empty=True, over_nodes="mean"),
-    Column("memory_mb", "MB", "the node's memory allowance", over_nodes="mean"),
-    Column("temperature_c", "degrees C", "temperature of the processor; empty without a sensor",
-           may_be_empty=True, over_nodes="mean"),
-    Column("hypervisor", "", "hypervisor below the operating system, as detected", "text", over_nodes="same"),
-]
-# fmt: on
-COLUMNS: dict[str, Column] = {column.name: column for column in _DECLARED}
-# What can be measured, in the order in which it is taken as a target; the rest are settings and equipment. No
-# single one is required, since a web log knows no processor; one of them is.
-MEASURED = tuple(COLUMNS)[2 : list(COLUMNS).index("active")]
-
-
-def _pandera(column: Column) -> pa.Column:
-    """The pandera form of a declared column. The ``error`` of each check is the wording that users read."""
-    dtypes = {"time": "datetime64[us, UTC]", "text": None, "number": float, "count": "int64", "flag": "int64"}
-    checks = []
-    if column.kind in ("number", "count"):
-        checks.append(pa.Check(lambda s: ~(s < 0), error="is negative"))
-        checks.append(pa.Check(lambda s: ~np.isinf(s), error="is infinite"))
-    if np.isfinite(column.maximum):
-        checks.append(pa.Check(lambda s: ~(s > column.maximum), error=f"is above {column.maximum:g}"))
-    if column.kind == "flag":
-        checks.append(pa.Check(lambda s: s.isin([0, 1]), error="is neither 0 nor 1"))
-    return pa.Column(
-        dtypes[column.kind],
-        checks,
-        nullable=column.may_be_empty,
-        required=column.required,
-        title=column.meaning,
-    )
-
-
-SCHEMA = pa.DataFrameSchema({name: _pandera(column) for name, column in COLUMNS.items()}, name="telemetry")
-
-
-def data_dictionary() -> pd.DataFrame:
-    """The declaration as a table, one row per column of telemetry."""
-    no_yes = ("no", "yes")
-    return pd.DataFrame(
-        {
-            "column": name,
-            "unit": column.unit,
-            "required": no_yes[column.required],
-            "may be empty": no_yes[column.may_be_empty],
-            "over all nodes": ("weighted by " if column.over_nodes in COLUMNS else "") + column.over_nodes,
-            "meaning": column.meaning,
-        }
-        for name, column in COLUMNS.items()
-    )
-
-
-def read(source: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read(
+    source: str | Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    separator: str = ",",
+    decimal: str = ".",
+) -> pd.DataFrame:
     """Read and check a telemetry file: CSV, compressed CSV, or Parquet where the name ends in .parquet.
 
     ``source`` is a path, or "recorded" for the telemetry that comes with the book. ``columns`` says under which
     names the file has our columns, such as {"cpu_usage": "CPU %"}; columns not named there keep their names, and
-    a file without nodes is of one node, named like the file. Returns the table sorted by node and time, with the
-    types of ``SCHEMA``; columns that are not declared are kept, as numbers where they are numbers. Timestamps
-    without an offset are taken as UTC. ``attrs["origin"]`` carries the file's name into later messages. Raises
+    a file without nodes is of one node, named like the file. ``separator`` and ``decimal`` are the characters
+    between fields and before decimals in text. Returns the table sorted by node and time, with the types of
+    ``SCHEMA``; columns that are not declared are kept, as numbers where they are numbers. Timestamps without an
+    offset are taken as UTC. ``attrs["origin"]`` carries the file's name into later messages. Raises
     TelemetryError naming file, column, row and remedy.
     """
-    origin, path = str(source), Path(source)
-    if origin == "recorded":
-        origin, path = RECORDED, Path(__file__).resolve().parent.parent / RECORDED
-    if not path.is_file():
-        raise TelemetryError(
-            f"{origin}: there is no such file. Give the path of a telemetry file, or 'recorded'."
-        )
-    if path.stat().st_size == 0:
-        raise TelemetryError(f"{origin}: the file is empty, without even a header. Record or copy it again.")
-    lines = path.suffix.lower() != ".parquet"
-    kind = "comma-separated text" if lines else "Parquet"
-    try:
-        frame = _text(path) if lines else pd.read_parquet(path)
-    except Exception as error:  # noqa: BLE001  # parsers and decompressors share no class of error
-        reason = " ".join(str(error).split())
-        short = "CSV" if lines else kind
-        raise TelemetryError(
-            f"{origin}: not readable as {kind} ({reason}). Check that the file is complete and is {short}."
-        ) from None
-    frame = _renamed(frame, columns, path, origin) if columns else frame
+    lines = Path(source).suffix.lower() != ".parquet"
+    frame = load(source, separator=separator, decimal=decimal) if lines else _parquet(Path(source))
+    origin = origin_of(frame)
+    frame = _renamed(frame, columns, Path(source), origin) if columns else frame
     if lines:
         _check_end(frame, origin)
-    return _checked(frame, origin, lines)
+    return check(frame, origin, lines=lines)
 
 
-def _text(path: Path) -> pd.DataFrame:
-    """A CSV file, all as text so that a wrong value can be located; blank lines stay and are counted."""
-    return pd.read_csv(
-        path,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        index_col=False,
-        encoding="utf-8-sig",
-    )
+def _parquet(path: Path) -> pd.DataFrame:
+    _check_file(path, str(path))
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # noqa: BLE001  # what is wrong inside can be anything
+        reason = " ".join(str(error).split())
+        raise TelemetryError(
+            f"{path}: not readable as Parquet ({reason}). Check that the file is complete and is Parquet."
+        ) from None
+    frame.attrs["origin"] = str(path)
+    return frame
 
 
 def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], path: Path, origin: str) -> pd.DataFrame:
@@ -214,94 +119,76 @@ def _renamed(frame: pd.DataFrame, columns: Mapping[str, str], path: Path, origin
     return frame if "node" in frame else frame.assign(node=path.name.split(".")[0])
 
 
-def validate(frame: pd.DataFrame, origin: str = "") -> pd.DataFrame:
-    """Check a table that did not come from a file, and return it typed and sorted as ``read`` does.
+def _check_file(path: Path, origin: str) -> None:
+    if not path.is_file():
+        raise TelemetryError(
+            f"{origin}: there is no such file. Give the path of a telemetry file, or 'recorded'."
+        )
+    if path.stat().st_size == 0:
+        raise TelemetryError(f"{origin}: the file is empty, without even a header. Record or copy it again.")
 
-    ``origin`` names it in messages. Raises TelemetryError.
+
+def load(source: str | Path, *, separator: str = ",", decimal: str = ".") -> pd.DataFrame:
+    """The text of a telemetry file as a table, unchecked: what ``validate`` and ``repair`` take.
+
+    Arguments are those of ``read``. Every value stays text, a byte order mark is removed, blank lines are
+    rows. Raises TelemetryError where there is no table.
     """
-    return _checked(frame, origin or origin_of(frame), lines=False)
-
-
-def origin_of(frame: pd.DataFrame) -> str:
-    """The name of the file that ``frame`` was read from, for messages; "telemetry" if unknown."""
-    return str(frame.attrs.get("origin", "telemetry"))
-
-
-def _error(origin: str, column: str, row: int, lines: bool, problem: str, remedy: str) -> TelemetryError:
-    """The one form of all messages about a value; ``row`` is a 0-based position in the table."""
-    line = f" (line {row + 2} of the file)" if lines else ""  # the header is line 1
-    return TelemetryError(f"{origin}: column '{column}', row {row + 1}{line}: {problem}. {remedy}")
-
-
-def _checked(frame: pd.DataFrame, origin: str, lines: bool) -> pd.DataFrame:
-    frame = frame.rename(columns=MISSPELT).reset_index(drop=True)
-    _check_header(frame, origin)
-    typed = pd.DataFrame({name: _typed(frame[name], origin, lines) for name in frame.columns})
+    origin, path = str(source), Path(source)
+    if origin == "recorded":
+        origin, path = RECORDED, Path(__file__).resolve().parent.parent / RECORDED
+    _check_file(path, origin)
+    form: dict[str, Any] = {
+        "sep": separator,
+        "dtype": str,
+        "keep_default_na": False,
+        "skip_blank_lines": False,
+        "encoding": "utf-8-sig",
+    }
     try:
-        SCHEMA.validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        case = cases.loc[cases["index"].astype(float).idxmin()]  # the first row that fails
-        value = "is empty" if case["check"] == "not_nullable" else f"{case['failure_case']} {case['check']}"
-        remedy = "Correct the value, or leave out the row."
-        raise _error(origin, case["column"], int(case["index"]), lines, value, remedy) from None
-    settings = [name for name in COLUMNS if name not in MEASURED]
-    if typed.select_dtypes("number").columns.difference(settings).empty:
+        # All as text first, so that a wrong value can be located; blank lines stay and are counted.
+        with warnings.catch_warnings():  # pandas would only warn of lines that are longer than the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            text = pd.read_csv(path, index_col=False, **form)
+        header = pd.read_csv(path, header=None, nrows=1, **form).iloc[0]  # pandas renames what occurs twice
+    except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
+        reason = " ".join(str(error).split())
         raise TelemetryError(
-            f"{origin}: no column of row 0 (the header) is a measurement; it has "
-            f"{', '.join(map(str, frame.columns))}. Add or rename at least one, as {', '.join(MEASURED)}."
+            f"{origin}: not readable as comma-separated text ({reason}). "
+            "Check that the file is complete and is CSV in UTF-8."
+        ) from None
+    text.attrs["origin"] = origin
+    twice = header[header.duplicated() & (header != "")]
+    required = [name for name, column in COLUMNS.items() if column.required]
+    if len(twice) and set(required) <= set(header):  # else row 0 is no header, which `check` tells
+        raise TelemetryError(
+            f"{origin}: column '{twice.iloc[0]}' occurs twice in row 0 (the header). Remove or rename one."
         )
-    _check_order(typed, origin, lines)
-    typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
-    typed.attrs["origin"] = origin
-    return typed
+    alone = str(text.columns[0])
+    other = next((sign for sign in (";", "\t", ",") if sign in alone and sign != separator), None)
+    if len(text.columns) == 1 and other:
+        raise TelemetryError(
+            f"{origin}: row 0 (the header) is {alone!r}, separated by {other!r} and not by {separator!r}. "
+            f"Read the file with separator={other!r}."
+        )
+    return text if decimal == "." else _with_points(text, decimal)
 
 
-def _check_header(frame: pd.DataFrame, origin: str) -> None:
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise TelemetryError(
-            f"{origin}: column '{twice[0]}' occurs twice in the header. Remove or rename one."
-        )
-    for column in COLUMNS.values():
-        described = "; ".join(filter(None, (column.meaning, column.unit)))
-        if column.required and column.name not in frame:
-            raise TelemetryError(
-                f"{origin}: column '{column.name}' is missing from row 0 (the header), which has "
-                f"{', '.join(map(str, frame.columns))}. Add or rename it ({described})."
+def _with_points(text: pd.DataFrame, decimal: str) -> pd.DataFrame:
+    """Numbers written with another decimal sign, with a point; one that has a point already is refused."""
+    result = text.copy()
+    for name in text.columns:
+        if name not in COLUMNS or COLUMNS[name].kind in ("time", "text"):
+            continue
+        pointed = text[name].str.contains(".", regex=False)
+        if pointed.any():
+            row = int(pointed.argmax())
+            problem = f"{text[name].iloc[row]!r} has a point, though decimal={decimal!r} was stated"
+            raise located(
+                origin_of(text), name, row, problem, "Read the file without it, or remove the points.", True
             )
-    if frame.empty:
-        raise TelemetryError(f"{origin}: there is no row 1, only the header. Record the telemetry again.")
-
-
-def _typed(values: pd.Series, origin: str, lines: bool) -> pd.Series:
-    """A column converted to its declared type; the first value that cannot be converted is reported."""
-    name = str(values.name)
-    column = COLUMNS.get(name)
-    empty = values.isna() | (values.astype(str).str.strip().str.lower().isin(["", "nan"]))
-    if column is not None and not column.may_be_empty and empty.any():
-        problem, remedy = "the value is empty or NaN", "Fill it in, or leave out the row."
-        raise _error(origin, name, int(empty.argmax()), lines, problem, remedy)
-    if column is None:
-        numbers = pd.to_numeric(values.mask(empty), errors="coerce")
-        return values if (numbers.isna() & ~empty).any() else numbers.astype(float)
-    if column.kind == "text":
-        return values.astype(str)
-    result: pd.Series
-    if column.kind == "time":
-        times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
-        result, what = times.astype("datetime64[us, UTC]"), "a time. Write it like 2026-01-31T05:00:00Z"
-    else:
-        result = pd.to_numeric(values.mask(empty), errors="coerce").astype(float)
-        what = "a number. Write it with digits and a decimal point"
-    wrong = result.isna() & ~empty
-    if column.kind in ("count", "flag"):
-        wrong |= ~(np.isfinite(result) & (result % 1 == 0))
-        what = "a whole number. Write it with digits only"
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise _error(origin, name, row, lines, f"{values.iloc[row]!r} is not {what}", "Or leave out the row.")
-    return result.astype("int64") if column.kind in ("count", "flag") else result
+        result[name] = text[name].str.replace(decimal, ".", regex=False)
+    return result
 
 
 def _check_end(text: pd.DataFrame, origin: str) -> None:
@@ -312,26 +199,8 @@ def _check_end(text: pd.DataFrame, origin: str) -> None:
     rest = text.columns[filled[-1] + 1 if len(filled) else 0 :]
     if any(name in COLUMNS and not COLUMNS[name].may_be_empty for name in rest):
         remedy = "Delete the line if the file was cut off there, or complete it."
-        raise _error(origin, rest[0], len(text) - 1, True, "the last line ends before this column", remedy)
-
-
-def _check_order(frame: pd.DataFrame, origin: str, lines: bool) -> None:
-    """Every node's timestamps must rise from row to row; rows of different nodes may alternate."""
-    step = frame.groupby("node", sort=False)["timestamp"].diff()
-    zero = pd.Timedelta(0)
-    repeated = frame.duplicated(["node", "timestamp"]) | (step == zero)
-    wrong = repeated | (step < zero)
-    if not wrong.any():
-        return
-    row = int(wrong.argmax())
-    node, time = frame["node"].iloc[row], f"{frame['timestamp'].iloc[row]:%Y-%m-%dT%H:%M:%SZ}"
-    if repeated.iloc[row]:
-        problem = f"{time} is a duplicate: node {node} has a row for this time already"
-        remedy = "Keep one of the rows."
-    else:
-        problem = f"{time} goes backwards: it is before the previous row of node {node}"
-        remedy = "Sort the rows by time, if the clock was right."
-    raise _error(origin, "timestamp", row, lines, problem, remedy)
+        problem = "the last line ends before this column"
+        raise located(origin, rest[0], len(text) - 1, problem, remedy, lines=True)
 
 
 def system_series(frame: pd.DataFrame) -> pd.DataFrame:
@@ -412,7 +281,7 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
     """
     path = Path(path)
     check_ending(path)
-    checked = validate(frame, origin=path.name)
+    checked = check(frame, origin=path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if path.suffix == ".parquet":

@@ -28,6 +28,10 @@ MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
+    "schema",
+    "units",
+    "damage",
+    "repair",
     "telemetry",
     "sources",
     "testbed",
@@ -264,7 +268,7 @@ def _prose(text: str) -> str:
 
 # name in the marker: the function that writes it, the files it is made from
 GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
-    "data dictionary": (data_dictionary, lambda: [package() / "telemetry.py"]),
+    "data dictionary": (data_dictionary, lambda: [package() / "schema.py"]),
     "parameters": (parameter_tables, notebooks),
     "sources": (source_tables, lambda: sorted((package() / "sources").glob("*.py"))),
     "api": (api_reference, modules),

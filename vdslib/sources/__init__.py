@@ -127,7 +127,7 @@ def read(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.
             f"{text}: a mapping of columns is for files; the source {source.name} has our names."
         )
     raw = source.read(rest)
-    frame = _telemetry.validate(raw, origin=text)
+    frame = _telemetry.check(raw, origin=text)
     frame.attrs.update(
         origin=text, source=source.name, citation=source.citation, notes=list(raw.attrs.get("notes", []))
     )
