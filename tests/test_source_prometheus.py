@@ -199,15 +199,15 @@ def test_more_rows_than_the_server_gives_at_once(asking):
 
 def test_a_column_that_one_node_lacks_is_left_out_with_a_warning(asking):
     both = f"{series('20', instance='b')} or {series('10', instance='a')}"
-    with pytest.warns(UserWarning, match=r"left out: 'cpu_mhz' \(not measured at b\)"):
-        frame = asking(f"cpu_usage: '{both}'\ncpu_mhz: '{series('2000', instance='a')}'")
+    with pytest.warns(UserWarning, match=r"left out: 'cpu_cores' \(not measured at b\)"):
+        frame = asking(f"cpu_usage: '{both}'\ncpu_cores: '{series('2', instance='a')}'")
     assert list(frame) == ["timestamp", "node", "cpu_usage"] and len(frame) == 12
 
 
 def test_rows_without_a_value_are_gaps(asking):
     late = f"{series('1', instance='a')} and on() (vector(time()) > 1769835570)"
     with pytest.warns(UserWarning, match="3 of 6 rows are left out"):
-        frame = asking(f"cpu_usage: '{series('5', instance='a')}'\nmemory_usage: '{late}'")
+        frame = asking(f"cpu_usage: '{series('5', instance='a')}'\ndisc_usage: '{late}'")
     assert f"{frame['timestamp'].iloc[0]:%H:%M:%S}" == "04:59:30" and len(frame) == 3
 
 
