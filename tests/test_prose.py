@@ -229,9 +229,10 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
 def test_the_example_of_own_telemetry_is_valid(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-telemetry.csv").write_text(blocks(BOOK / "rerun.md", "text")[0])
-    (tmp_path / "example.py").write_text(blocks(BOOK / "rerun.md", "python")[0])
+    (tmp_path / "example.py").write_text("\n".join(blocks(BOOK / "rerun.md", "python")[:2]))
     names = runpy.run_path("example.py")
-    assert len(names["frame"]) == 4
+    assert len(names["frame"]) == len(telemetry.read("my-repaired.csv")) == 4
+    assert names["report"].lost == 0
     assert telemetry.default_target(names["frame"]) == "cpu_usage"
 
 
