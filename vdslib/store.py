@@ -311,8 +311,10 @@ def _opened(out: Path, folder: Path) -> Iterator[None]:
 
 def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int) -> Iterator[Done]:
     """The results of ``work`` for all tasks, in their order, by ``jobs`` processes."""
-    # spawned, since a notebook's process may have threads (TensorFlow), which a fork does not survive
-    context = multiprocessing.get_context("spawn")
+    # Not forked from this process: a notebook's may have threads (TensorFlow), which a fork does not survive. From
+    # a server of their own, since that imports pandas and pyarrow once for all of them.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vdslib._partition", "vdslib.gwa"])
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(work, tasks, chunksize=4)
