@@ -37,7 +37,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from vdslib._partition import Done, Parse, Task, import_node, record_of
+from vdslib.partition import Done, Parse, Task, import_node, record_of
 from vdslib.gwa import bitbrains
 from vdslib.telemetry import TelemetryError
 
@@ -314,7 +314,7 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # Not forked from this process: a notebook's may have threads (TensorFlow), which a fork does not survive. From
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vdslib._partition", "vdslib.gwa"])
+    context.set_forkserver_preload(["vdslib.partition", "vdslib.gwa"])
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(work, tasks, chunksize=4)

@@ -166,8 +166,8 @@ def main(nodes: int = 500, rows: int = 8600, rounds: int = 7) -> None:
             f"reading one node of {nodes}: {statistics.median(spent):.1f} ms, slowest {max(spent):.1f} ms, first {spent[0]:.1f} ms"
         )
         trace_folder(scratch / "fewer", max(1, nodes // 5), rows)
-        print("memory with a fifth of the files:")
-        compare(scratch / "fewer", scratch, 1, joblib.cpu_count())
+        _, peak = measured("imported", scratch / "fewer", scratch / "small store", joblib.cpu_count())
+        print(f"memory of the import with a fifth of the files: {peak:.0f} MB")
 
 
 if __name__ == "__main__":
