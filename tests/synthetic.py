@@ -1,7 +1,11 @@
 """Telemetry made up for tests: the same columns as a recording, none of its numbers measured."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
 
 def recording(seconds: int = 600, nodes: int = 4, seed: int = 0) -> pd.DataFrame:
@@ -54,3 +58,47 @@ def _node(number, second, demand, active_nodes, random):
             "hypervisor": "kvm",
         }
     )
+
+
+TRACE_HEADER = (
+    "Timestamp [ms];\tCPU cores;\tCPU capacity provisioned [MHZ];\tCPU usage [MHZ];\tCPU usage [%];\t"
+    "Memory capacity provisioned [KB];\tMemory usage [KB];\tDisk read throughput [KB/s];\t"
+    "Disk write throughput [KB/s];\tNetwork received throughput [KB/s];\tNetwork transmitted throughput [KB/s]\n"
+)
+
+
+def trace_file(path: Path, rows: int, seed: int = 0, start: int = 1_375_308_176) -> None:
+    """A file in the format of the Bitbrains trace: made up, with as many digits as there, a row every 300 s."""
+    random = np.random.default_rng(seed)
+    cores = int(random.choice([1, 2, 4, 8]))
+    mhz, memory = cores * 2925.999428, float(random.integers(1, 32)) * 1_048_576
+
+    def mean_of_15(scale: float) -> np.ndarray:  # the trace has means of 15 samples
+        return np.round(random.gamma(0.5, scale, rows) * 15) / 15
+
+    percent = np.clip(20 + 15 * np.sin(2 * np.pi * np.arange(rows) / 288) + mean_of_15(8), 0, 104)
+    table = pa.table(
+        [
+            pa.array(start + 300 * np.arange(rows)),
+            pa.array(np.full(rows, cores)),
+            np.full(rows, mhz),
+            percent / 100 * mhz,
+            percent,
+            np.full(rows, memory),
+            np.round(random.uniform(0, memory, rows) * 15) / 15,
+            *(mean_of_15(scale) for scale in (50, 400, 100, 80)),
+        ],
+        names=list("abcdefghijk"),
+    )
+    buffer = pa.BufferOutputStream()
+    pa.csv.write_csv(table, buffer, pa.csv.WriteOptions(include_header=False, delimiter=";"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(TRACE_HEADER.encode() + buffer.getvalue().to_pybytes().replace(b";", b";\t"))
+
+
+def trace_folder(folder: Path, nodes: int, rows: int, months: int = 1) -> None:
+    """Files of ``nodes`` machines, ``rows`` in each, in a folder for each month."""
+    for month in range(months):
+        for node in range(nodes):
+            start = 1_375_308_176 + month * 300 * rows
+            trace_file(folder / f"2013-{month + 8}" / f"{node + 1}.csv", rows, node * 12 + month, start)

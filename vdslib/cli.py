@@ -60,9 +60,10 @@ def parser() -> argparse.ArgumentParser:
 
     importing = commands.add_parser("import", help="turn telemetry from any source into our form")
     importing.add_argument(
-        "source", help="file, NAME:REST of a source (see vds sources), or address of Prometheus"
+        "source",
+        help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
     )
-    importing.add_argument("--out", type=Path, required=True, help="file to write: .csv, .csv.gz or .parquet")
+    importing.add_argument("--out", type=Path, required=True, help="file to write: .csv, .csv.gz or .parquet; for a folder, the store")
     importing.add_argument(
         "--column",
         nargs=2,
@@ -137,7 +138,12 @@ def record(options: argparse.Namespace) -> None:
 
 
 def import_(options: argparse.Namespace) -> None:
-    """Read telemetry from any source, write it in our form, and say what is in it."""
+    """Read telemetry from any source, write it in our form, and say what is in it; a folder becomes a store."""
+    if Path(options.source).is_dir():
+        from vdslib import store  # no other command needs it
+
+        store.import_folder_command(options)
+        return
     telemetry.check_ending(options.out)
     if not options.out.parent.is_dir():
         raise telemetry.TelemetryError(
