@@ -63,7 +63,12 @@ def parser() -> argparse.ArgumentParser:
         "source",
         help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
     )
-    importing.add_argument("--out", type=Path, required=True, help="file to write: .csv, .csv.gz or .parquet; for a folder, the store")
+    importing.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
+    )
     importing.add_argument(
         "--column",
         nargs=2,

@@ -75,7 +75,10 @@ FAULTS: dict[str, Fault] = {
     "outage": Fault("a gap in the rows of a node", {"keep": "the gap stays; no window crosses it"}),
     "irregular": Fault(
         "steps that differ from the interval and are no gap",
-        {"keep": "kept; no window crosses them", "grid": "interpolated to multiples of `interval`, no further than `limit` allows"},
+        {
+            "keep": "kept; no window crosses them",
+            "grid": "interpolated to multiples of `interval`, no further than `limit` allows",
+        },
     ),
 }
 

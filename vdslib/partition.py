@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vdslib.telemetry import COLUMNS, TelemetryError, validate
+from vdslib.telemetry import COLUMNS, TelemetryError, check
 
 __all__ = ["Done", "Parse", "Task", "import_node", "record_of"]
 
@@ -101,7 +101,7 @@ def _joined(task: Task, parse: Parse) -> tuple[pa.Table, int]:
 def _checked(part: pa.Table | pd.DataFrame, path: Path) -> tuple[pa.Table, int]:
     """What ``parse`` gave for a file as a canonical table without `node`, and the number of rows dropped.
 
-    Holds to the same rules as telemetry.validate, which takes ten times as long as reading the file: only where
+    Holds to the same rules as telemetry.check, which takes ten times as long as reading the file: only where
     the quick look finds anything out of the ordinary it is called, to say what.
     """
     try:
@@ -116,12 +116,12 @@ def _checked(part: pa.Table | pd.DataFrame, path: Path) -> tuple[pa.Table, int]:
 
 
 def _validated(table: pa.Table, path: Path, dropped: int) -> pa.Table:
-    """The table as telemetry.validate returns it; or its message."""
+    """The table as telemetry.check returns it; or its message."""
     frame = table.to_pandas(ignore_metadata=True)
     if "node" not in frame:
         frame.insert(0, "node", path.name)
     try:
-        checked = validate(frame, str(path))
+        checked = check(frame, str(path))
     except TelemetryError as error:
         counted = f" (Rows are counted without {dropped} that repeat a timestamp.)" if dropped else ""
         raise TelemetryError(f"{error}{counted}") from None

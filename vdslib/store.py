@@ -37,8 +37,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from vdslib.partition import Done, Parse, Task, import_node, record_of
 from vdslib.gwa import bitbrains
+from vdslib.partition import Done, Parse, Task, import_node, record_of
 from vdslib.telemetry import TelemetryError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def to_dask(store: str | Path) -> dd.DataFrame:
     """The whole store as a Dask DataFrame, one partition per node, columns read as they are needed.
 
     It is computed by the cluster whose `dask.distributed.Client` is open, else by this process. The workers must
-    see the store under the same path. Needs the extra `huge`. Raises TelemetryError as ``nodes`` does.
+    see the store under the same path.  Raises TelemetryError as ``nodes`` does.
     """
     import dask.dataframe as dd
 
