@@ -467,7 +467,9 @@ def test_run_takes_any_source(own_sources, monkeypatch, tmp_path, capsys):
 
 def test_a_table_without_any_measurement_is_refused():
     times = pd.date_range("2026-01-05", periods=3, freq="s", tz="UTC")
-    with pytest.raises(TelemetryError, match=r"no column of row 0 \(the header\) is a measurement.*cpu_usage"):
+    with pytest.raises(
+        TelemetryError, match=r"no column of row 0 \(the header\) is a measurement.*cpu_usage"
+    ):
         telemetry.validate(pd.DataFrame({"timestamp": times, "node": "a", "note": "x"}))
 
 
