@@ -276,10 +276,10 @@ def test_a_file_of_bitbrains_by_its_path(tmp_path):
     ("content", "problem"),
     [
         (f"{HEADER}\n", "there is no row 1, only the header"),
-        ("", "not readable as a file of Bitbrains"),
+        ("", "row 0 (the header) is not that of a Bitbrains GWA-T-12 file: ''"),
         (
             f"{HEADER}\n{LINE}\n".replace(";", ","),
-            "column 'Timestamp [ms]' is missing from row 0 (the header)",
+            "row 0 (the header) is not that of a Bitbrains GWA-T-12 file: 'Timestamp [ms],",
         ),
         (
             f"{HEADER}\n{LINE}\n".replace("2.0;", "2,0;", 1),
@@ -288,10 +288,13 @@ def test_a_file_of_bitbrains_by_its_path(tmp_path):
         (f"{HEADER}\n{LINE}\n{LINE[:40]}\n", "row 2 (line 3 of the file)"),
         (
             f"{HEADER}\n{LINE}\n".replace("1375308176", "1375308176000"),
-            "the time lies after the year 2100 in seconds",
+            "column 'Timestamp [ms]', row 1 (line 2 of the file): 1375308176000 is no time from 2000 to 2099",
         ),
         (f"{HEADER}\n{LINE.replace('76;', '77;', 1)}\n{LINE}\n", "goes backwards"),
-        (f"{HEADER}\n{LINE.replace('2.0;', '-2.0;', 1)}\n", "column 'cpu_usage', row 1: -2.0 is negative"),
+        (
+            f"{HEADER}\n{LINE.replace('2.0;', '-2.0;', 1)}\n",
+            "column 'CPU usage [%]', row 1 (line 2 of the file): -2 is negative",
+        ),
     ],
 )
 def test_a_bad_file_of_bitbrains_is_one_clear_error(tmp_path, content, problem):
@@ -300,6 +303,11 @@ def test_a_bad_file_of_bitbrains_is_one_clear_error(tmp_path, content, problem):
     with pytest.raises(TelemetryError) as caught:
         sources.read(f"bitbrains:{path}")
     assert str(path) in str(caught.value) and problem in str(caught.value)
+
+
+def test_a_file_of_bitbrains_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(TelemetryError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
+        sources.read(f"bitbrains:{tmp_path / 'none.csv'}")
 
 
 def test_every_series_of_cloudwatch(traces):

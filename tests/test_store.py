@@ -18,7 +18,7 @@ import psutil
 import pytest
 from synthetic import TRACE_HEADER, trace_file, trace_folder
 
-from vdslib import gwa, store, telemetry
+from vdslib import cli, gwa, store, telemetry
 from vdslib.telemetry import TelemetryError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -317,6 +317,21 @@ def test_a_byte_order_mark_and_other_line_ends_are_read(tmp_path):
     (tmp_path / "a.csv").write_text(text, newline="")
     (tmp_path / "b.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), newline="")
     assert gwa.bitbrains(tmp_path / "a.csv").equals(gwa.bitbrains(tmp_path / "b.csv"))
+
+
+def test_the_command_makes_a_store_of_a_folder(tmp_path, capsys):
+    write(tmp_path / "in" / "1.csv", lines(RUNNING, OFF))
+    arguments = ["import", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--column", "cpu_usage", "CPU"]) == 2
+    assert "--column is for single files" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert cli.main(arguments) == 0
+    assert ": 1 nodes, 2 rows (0 nodes were there already" in capsys.readouterr().out
+    assert store.nodes(tmp_path / "out") == ["1"]
+    write(tmp_path / "in" / "2.csv", "no trace")
+    assert cli.main(arguments) == 2
+    assert "1 nodes could not be imported" in capsys.readouterr().err and store.nodes(tmp_path / "out") == [
+        "1"
+    ]
 
 
 def test_files_of_one_node_that_overlap_are_refused(tmp_path):

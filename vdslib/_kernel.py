@@ -16,8 +16,7 @@ class Kernel(AsyncKernelManager):
     """
 
     async def _async_interrupt_kernel(self) -> None:
-        given_up = (
-            sys.exc_info()[0] is not None
-        )  # the client cleans up while its error, a Ctrl-C say, is on its way
+        # the client cleans up while its error, a Ctrl-C say, is on its way
+        given_up = sys.exc_info()[0] is not None
         if given_up or not self.shutting_down:
             await super()._async_interrupt_kernel()

@@ -147,6 +147,10 @@ def import_(options: argparse.Namespace) -> None:
     if Path(options.source).is_dir():
         from vdslib import store  # no other command needs it
 
+        if options.columns:
+            raise telemetry.TelemetryError(
+                f"{options.source}: --column is for single files; a folder of trace files has the format's columns."
+            )
         store.import_folder_command(options)
         return
     telemetry.check_ending(options.out)

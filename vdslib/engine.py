@@ -95,15 +95,17 @@ def batch_order(samples: int, seed: int, epoch: int, shuffle: bool = True) -> np
 
 
 class State(NamedTuple):
-    """Where K models stand; every array has K in front."""
+    """Where K models stand; every array has K in front.
+
+    `first` and `second` are what the optimiser remembers for each weight, such as the mean gradient and its square;
+    `steps` those taken so far; `others` variables that are not trained, such as the seeds of Keras' dropout.
+    """
 
     weights: list[Any]
-    first: list[Any]  # what the optimiser remembers for each weight, such as the mean gradient
-    second: list[Any]  # and its square
-    steps: Any  # taken so far
-    others: list[
-        Any
-    ]  # variables that are not trained: statistics of a normalisation, seeds of Keras' dropout
+    first: list[Any]
+    second: list[Any]
+    steps: Any
+    others: list[Any]
 
 
 class _Program:
@@ -279,7 +281,7 @@ class Stack:
         self.runs = [_Run(job, its) for job, its in jobs]
         self.width = min(width, len(jobs)) if self.program.written else 1
         self.batch = min(first.settings.batch_size, max(len(job.train) for job, _ in jobs))
-        self.batches = max(1, _CALL // self.batch)
+        self.per_call = max(1, _CALL // self.batch)
         self.trainable = len(trained.model.trainable_variables)
         self.dtype = trained.model.trainable_variables[0].dtype
         self.shapes = data.x.shape[1:], data.y.shape[1:]
@@ -324,8 +326,8 @@ class Stack:
             # Keras' layers may look at a batch as a whole (batch normalisation), so nothing must fill up the last one.
             size = min(size, least)
             least -= least % size
-        count = min(self.batches, math.ceil(least / size))
-        lead = (self.batches, self.width, size)
+        count = min(self.per_call, math.ceil(least / size))
+        lead = (self.per_call, self.width, size)
         x, y = (np.zeros(lead + shape, self.dtype) for shape in self.shapes)
         # Windows of no weight: in a place that has no job, and where the last batch of an epoch is filled up.
         share, bits = np.zeros(lead, self.dtype), np.zeros((*lead, max(1, self.program.draws)), np.uint16)

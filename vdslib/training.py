@@ -40,9 +40,8 @@ OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
 """The optimisers by name, and whether each knows a momentum of its own."""
 
 _STEPS_A_CALL = 256  # training steps that TensorFlow runs before it returns to Python
-_FILLS_A_CORE = (
-    16_384  # weights; a stack of smaller networks is faster than one after the other (`make bench`)
-)
+# Weights from which on a network fills a core; a stack of smaller ones is faster than one after the other.
+_FILLS_A_CORE = 16_384
 _LARGE_BATCH = 4096  # for passes without training, where the batch size changes nothing but the speed
 
 
@@ -105,7 +104,7 @@ def fit(
     (without `validation` neither happens). The order of the batches comes from `seed` alone. ValueError when
     there is nothing to train on.
     """
-    _check(train)
+    _refuse_empty(train)
     seed_everything(seed)
     watched = validation is not None and len(validation) > 0
     callbacks: list[keras.callbacks.Callback] = [_Progress()] if sys.stdout.isatty() else []
@@ -149,11 +148,11 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
     kinds: dict[str, list[tuple[Job, Trained]]] = {}
     said = {""}
     for number, (job, done) in enumerate(zip(jobs, trained, strict=True)):
-        way, remark = _way(done.model)
+        left_to_fit, remark = _left_to_fit(done.model)
         if remark not in said:
             said.add(remark)
             print(remark)
-        if way == "fit":
+        if left_to_fit:
             done.history = _fit_as_asked(job, done.model)
         else:
             kinds.setdefault(engine.kind_of(job, done.model) or f"alone {number}", []).append((job, done))
@@ -163,9 +162,7 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
 
 def _train_stacks(stacks: list[engine.Stack]) -> None:
     """Let each core train one stack after the other."""
-    stacks.sort(
-        key=lambda stack: stack.work, reverse=True
-    )  # long ones first, so that no core waits at the end
+    stacks.sort(key=lambda stack: stack.work, reverse=True)  # so that no core waits for a long one at the end
     with ThreadPoolExecutor(joblib.cpu_count()) as threads:
         waiting = [threads.submit(stack.train) for stack in stacks]
         try:
@@ -180,14 +177,14 @@ def _train_stacks(stacks: list[engine.Stack]) -> None:
             raise
 
 
-def _check(windows: Windows) -> None:
+def _refuse_empty(windows: Windows) -> None:
     if not len(windows):
         raise ValueError("there are no training windows")
 
 
 def _built(job: Job) -> keras.Model:
     """The compiled model of a job whose data and settings fit together."""
-    _check(job.train)
+    _refuse_empty(job.train)
     how, watched = job.settings, job.validation
     if how.epochs < 1:
         raise ValueError(f"epochs must be 1 or more, not {how.epochs}")
@@ -201,8 +198,8 @@ def _built(job: Job) -> keras.Model:
     return compile(model, how.optimizer, how.learning_rate, how.momentum)
 
 
-def _way(model: keras.Model) -> tuple[str, str]:
-    """How a network is trained: "stack", "layers" (Keras' layers in a compiled epoch) or "fit"; and why, in a line."""
+def _left_to_fit(model: keras.Model) -> tuple[bool, str]:
+    """Must Keras `fit` train the network? And a line to say so, or that Keras' layers compute it; empty if ours do."""
     own = [
         name
         for name in ("fit", "train_step", "test_step", "compute_loss")
@@ -219,10 +216,10 @@ def _way(model: keras.Model) -> tuple[str, str]:
     }
     reason = next((text for text, holds in reasons.items() if holds), "")
     if reason:
-        return "fit", f"{type(model).__name__} is trained by Keras fit, since {reason}"
-    if unknown := unknown_part(model):
-        return "layers", f"Keras' layers train in a compiled epoch, since {unknown} is not written out"
-    return "stack", ""
+        return True, f"{type(model).__name__} is trained by Keras fit, since {reason}"
+    unknown = unknown_part(model)
+    remark = f"Keras' layers train in a compiled epoch, since {unknown} is not written out" if unknown else ""
+    return False, remark
 
 
 def _fit_as_asked(job: Job, model: keras.Model) -> History:

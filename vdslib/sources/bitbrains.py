@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from vdslib.gwa import bitbrains
 from vdslib.sources import register
 from vdslib.sources._pins import PINS
 from vdslib.sources.traces import fetch
@@ -29,19 +29,6 @@ TERMS = (
     "acknowledge the source in whatever is published, cite the CCGrid 2015 paper, consider citing the archive; "
     "redistribution is not addressed"
 )
-HEADER = (
-    "Timestamp [ms]",
-    "CPU cores",
-    "CPU capacity provisioned [MHZ]",
-    "CPU usage [%]",
-    "Memory capacity provisioned [KB]",
-    "Memory usage [KB]",
-    "Disk read throughput [KB/s]",
-    "Disk write throughput [KB/s]",
-    "Network received throughput [KB/s]",
-    "Network transmitted throughput [KB/s]",
-)
-LATEST = 4102444800  # 2100-01-01: later epoch seconds must be milliseconds
 
 
 @register(
@@ -99,62 +86,15 @@ def _pinned(rest: str) -> list[str]:
 
 
 def raw(path: str | Path) -> pd.DataFrame:
-    """A file as it is, row by row, in our columns and units; faults of its own (repeated times, values above 100%)
+    """A file as it is, row by row, in our columns and units (`vdslib.gwa`); repeated times and usages above 100%
     stay in.
 
-    Raises TelemetryError where the file is not of this format or a value is no number.
+    Raises TelemetryError where the file is not of this format or a value is no number from 0.
     """
     path = Path(path)
     try:
-        text = pd.read_csv(path, sep=";", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except Exception as error:  # noqa: BLE001  # parsers share no class of error
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise TelemetryError(
-            f"{path}: not readable as a file of Bitbrains ({reason}). Check the path."
-        ) from None
-    text.columns = [str(name).strip() for name in text.columns]
-    if text.empty:
-        raise TelemetryError(f"{path}: there is no row 1, only the header. Copy the file again.")
-    missing = [name for name in HEADER if name not in text]
-    if missing:
-        raise TelemetryError(
-            f"{path}: column '{missing[0]}' is missing from row 0 (the header), which has "
-            f"{', '.join(text.columns)}. Give a file of Bitbrains' format, with semicolons."
-        )
-    table = pd.DataFrame({name: _numbers(text[name], path) for name in HEADER})
-    if (table["Timestamp [ms]"] > LATEST).any():
-        raise TelemetryError(
-            f"{path}: column 'Timestamp [ms]', row {int((table['Timestamp [ms]'] > LATEST).argmax()) + 1}: the time "
-            "lies after the year 2100 in seconds. This format holds epoch seconds whatever its header says: divide."
-        )
-    return _canonical(table, path.stem)
-
-
-def _numbers(values: pd.Series, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(values.str.strip(), errors="coerce")
-    if numbers.isna().any():
-        row = int(numbers.isna().argmax())
-        raise TelemetryError(
-            f"{path}: column '{values.name}', row {row + 1} (line {row + 2} of the file): "
-            f"{values.iloc[row].strip()!r} is not a number. Write it with a decimal point, or leave out the row."
-        )
-    return numbers
-
-
-def _canonical(table: pd.DataFrame, node: str) -> pd.DataFrame:
-    cores, capacity = table["CPU cores"], table["Memory capacity provisioned [KB]"]
-    some_cores, some_memory = cores.where(cores > 0, np.nan), capacity.where(capacity > 0, np.nan)
-    return pd.DataFrame(
-        {
-            "timestamp": pd.to_datetime(table["Timestamp [ms]"], unit="s", utc=True),
-            "node": node,
-            "cpu_usage": table["CPU usage [%]"],
-            "memory_usage": 100 * table["Memory usage [KB]"] / some_memory,
-            "disc_usage": table["Disk read throughput [KB/s]"] + table["Disk write throughput [KB/s]"],
-            "network_usage": table["Network received throughput [KB/s]"]
-            + table["Network transmitted throughput [KB/s]"],
-            "cpu_cores": cores,
-            "cpu_mhz": table["CPU capacity provisioned [MHZ]"] / some_cores,
-            "memory_mb": capacity / 1024,
-        }
-    )
+        frame = bitbrains(path).to_pandas()
+    except OSError as error:
+        raise TelemetryError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from None
+    frame.insert(1, "node", path.stem)
+    return frame

@@ -48,9 +48,8 @@ def fetch(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as folder:
             os.replace(_download(pin, Path(folder)), kept)
     except OSError as error:  # requests' errors are OSErrors too
-        answered = (
-            getattr(error, "response", None) is not None
-        )  # requests tells of a failed connection at length
+        # requests tells of a failed connection at length
+        answered = getattr(error, "response", None) is not None
         reason = str(error) if answered else error.strerror or "no connection"
         raise TelemetryError(
             f"{name}: cannot be fetched from {pin.address} ({reason}). Connect to the network, or set VDS_TRACES "
