@@ -23,18 +23,27 @@ __all__ = [
     "NOT_RUN",
     "UNTESTABLE",
     "VERDICTS",
+    "Claim",
     "Finding",
+    "Results",
     "Verdict",
+    "all_above_seeds",
     "arm_helps",
     "at_least",
+    "at_most",
     "beats_linear",
     "curves_fall",
+    "curves_tell",
     "independent_test",
+    "missing",
     "normalisation",
     "one_update",
     "printed_mse",
     "sees_windows",
+    "share_won",
     "smaller_gap",
+    "smote_balance",
+    "smote_recall",
     "state_lasts",
     "trained_mse",
     "useful",
@@ -51,12 +60,42 @@ NOT_RUN: Verdict = "not run"
 VERDICTS: tuple[Verdict, ...] = (HOLDS, CONSTANT_TOO, FAILS, UNTESTABLE, NOT_RUN)
 
 
+Results = Mapping[str, Mapping[str, Any]]  # chapter to what it recorded
+
+
 @dataclass(frozen=True)
 class Finding:
     """A verdict and the measured values behind it, in words."""
 
     verdict: Verdict
     measured: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checkable statement of the paper.
+
+    `section` of the paper, `claim` in our words, the `test` with its `threshold`, `why` that is a fair
+    reading; `chapter` decides it in its section or cell `cell`. `judge` sees what that chapter recorded, and
+    raises KeyError where it did not record what the test needs.
+    """
+
+    key: str
+    section: str
+    claim: str
+    test: str
+    threshold: str
+    why: str
+    chapter: str
+    cell: str
+    judge: Callable[[Mapping[str, Any]], Finding]
+
+    def finding(self, results: Results) -> Finding:
+        """The verdict on what has been recorded: "not run" while its chapter did not record what it needs."""
+        try:
+            return self.judge(results.get(self.chapter, {}))
+        except KeyError:
+            return Finding(NOT_RUN)
 
 
 def _mean(value: Any) -> float:
@@ -81,6 +120,7 @@ MSE_TARGET = 0.05
 LEAST_SKILL = 0.10
 LEAST_EFFECT = 0.05
 GAP_TARGET = 0.15
+LEAST_AGREEMENT = 0.8
 
 
 def _below_target(error: float, constant: float) -> Finding:
@@ -232,3 +272,77 @@ def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Findi
         return _passes(share >= threshold, share, measured=f"{share:+.1%}")
 
     return judge
+
+
+def at_most(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
+    """Is a recorded share at most `threshold`?"""
+
+    def judge(found: Mapping[str, Any]) -> Finding:
+        share = _mean(found[name])
+        return _passes(share <= threshold, share, measured=f"{share:+.1%}")
+
+    return judge
+
+
+def missing(measurement: str) -> Callable[[Mapping[str, Any]], Finding]:
+    """Never judged: says which measurement would be needed."""
+
+    def judge(_: Mapping[str, Any]) -> Finding:
+        return Finding(UNTESTABLE, f"missing: {measurement}")
+
+    return judge
+
+
+def curves_tell(found: Mapping[str, Any]) -> Finding:
+    """Do curves without guards look like overfitting just where early stopping would have helped (3.2, 5)?"""
+    errors = found["arm_test_mse"]
+    worse = [
+        _rise(bare, stopped) > LEAST_EFFECT
+        for bare, stopped in zip(errors["no guards"], errors["early stopping"], strict=True)
+    ]
+    read = [reading == "overfitting" for reading in found["readings"]["no guards"]]
+    agreed = float(np.mean([a == b for a, b in zip(read, worse, strict=True)]))
+    return _passes(
+        agreed >= LEAST_AGREEMENT,
+        agreed,
+        measured=f"curves and test error agree in {agreed:.0%} of the seeds",
+    )
+
+
+def smote_recall(found: Mapping[str, Any]) -> Finding:
+    """Does SMOTE raise the recall of overload by at least 5 points (3.1)? A constant "overload" has recall 1."""
+    before, after = (_mean(found["overload_recall"][name]) for name in ("none", "SMOTE"))
+    finding = _passes(
+        after - before >= LEAST_EFFECT, before, after, measured=f"recall {before:.2f} to {after:.2f}"
+    )
+    return Finding(CONSTANT_TOO, finding.measured) if finding.verdict == HOLDS else finding
+
+
+def smote_balance(found: Mapping[str, Any]) -> Finding:
+    """Does SMOTE raise balanced accuracy by at least 5% (3.1)?"""
+    before, after = (_mean(found["balanced_accuracy"][name]) for name in ("none", "SMOTE"))
+    rise = _rise(after, before)
+    return _passes(rise >= LEAST_EFFECT, rise, measured=f"balanced accuracy {before:.3f} to {after:.3f}")
+
+
+def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding]:
+    """Is the network's error at least 5% below that of a rival on enough of the machines (4)?"""
+
+    def judge(found: Mapping[str, Any]) -> Finding:
+        gains = [
+            skill(_mean(errors["lstm"]), _mean(errors[rival])) for errors in found["machine_mse"].values()
+        ]
+        won = float(np.mean([gain >= LEAST_EFFECT for gain in gains]))
+        measured = f"better than {rival} on {sum(g >= LEAST_EFFECT for g in gains)} of {_count(len(gains), 'machine')}"
+        return _passes(won >= share, won, measured=measured)
+
+    return judge
+
+
+def all_above_seeds(found: Mapping[str, Any]) -> Finding:
+    """Does each hyperparameter move the error more than seeds do (1.2)?"""
+    seeds = _mean(found["seed_effect"])
+    effects = {name: _mean(value) for name, value in found["hyperparameter_effects"].items()}
+    weak = [name for name, effect in effects.items() if not effect > seeds]
+    measured = f"no more than seeds: {', '.join(weak)}" if weak else "each more than seeds"
+    return _passes(not weak, seeds, *effects.values(), measured=measured)

@@ -47,6 +47,7 @@ MODULES = (
     "evaluation",
     "experiments",
     "judging",
+    "statements",
     "claims",
     "describe",
     "diagrams",
