@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vdslib import experiments
 from vdslib.baselines import Forecasts
 from vdslib.evaluation import mse
 from vdslib.judging import MSE_TARGET, VERDICTS, Claim, Finding, Results
@@ -27,6 +28,7 @@ __all__ = [
     "shuffled_history",
     "table",
     "verdicts",
+    "where_decided",
 ]
 
 
@@ -93,3 +95,14 @@ def verdicts(results: Results) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def where_decided(scorecard: pd.DataFrame) -> list[str]:
+    """For each row of `verdicts` the chapter and section that decide it, as a link where the chapter is there."""
+    places = []
+    for chapter, cell in zip(scorecard["chapter"], scorecard["cell"], strict=True):
+        text = f"{'.'.join(part for part in chapter.split('-')[:2] if part.isdigit())}, {cell}"
+        anchor = "-".join("".join(c if c.isalnum() else " " for c in cell.lower()).split())
+        there = (experiments.root() / "notebooks" / f"{chapter}.ipynb").is_file()
+        places.append(f"[{text}]({chapter}.ipynb#{anchor})" if there else f"{text} (not written yet)")
+    return places

@@ -23,6 +23,7 @@ from pybtex.style.sorting import BaseSortingStyle
 
 from vdslib import experiments, telemetry
 from vdslib import sources as origins
+from vdslib.tables import markdown as table
 
 MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
@@ -48,7 +49,9 @@ MODULES = (
     "experiments",
     "judging",
     "statements",
+    "audits",
     "claims",
+    "tables",
     "describe",
     "diagrams",
     "plots",
@@ -64,16 +67,6 @@ def package() -> Path:
 def notebooks() -> list[Path]:
     """The chapters, in the order of their names."""
     return sorted((experiments.root() / "notebooks").glob("*.ipynb"))
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped, a line break becomes a space."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 # ------------------------------------------------------------------------------------- data dictionary
