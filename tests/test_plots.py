@@ -95,8 +95,8 @@ def test_numbers_have_four_digits(value, text):
     assert number(value, scale=1.0) == text
 
 
-def shown(figure, **options):
-    """What show hands to IPython's display: a list of (data, metadata)."""
+def displayed(draw):
+    """What ``draw`` hands to IPython's display: a list of (data, metadata)."""
     outputs = []
 
     def display(data, raw, metadata):
@@ -105,8 +105,13 @@ def shown(figure, **options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("IPython.display.display", display)
-        plots.show(figure, **options)
+        draw()
     return outputs
+
+
+def shown(figure, **options):
+    """What show hands to IPython's display."""
+    return displayed(lambda: plots.show(figure, **options))
 
 
 def test_show_displays_one_picture_with_its_text():
@@ -125,6 +130,14 @@ def test_show_without_digest_and_with_own_text():
     )
     assert output.data["text/plain"] == "Figure: Live"
     assert output.metadata["image/png"]["alt"] == "A live series."
+
+
+def test_badge_differs_for_the_eye_and_compares_equal():
+    (computed,), (committed,) = (displayed(lambda had=had: plots.badge(had)) for had in (True, False))
+    assert computed.data["image/png"] != committed.data["image/png"]
+    assert computed.data["text/plain"] == committed.data["text/plain"] == "Figure: The numbers below"
+    assert "computed from the traces" in computed.metadata["image/png"]["alt"]
+    assert "taken from a committed table" in committed.metadata["image/png"]["alt"]
 
 
 def test_show_closes_figures_of_pyplot_under_any_backend():

@@ -8,7 +8,7 @@ import pytest
 from synthetic import recording
 
 from vdslib import telemetry
-from vdslib.preparation import USAGES, Windows, columns, folds, prepare
+from vdslib.preparation import USAGES, Windows, columns, default_features, folds, prepare
 from vdslib.telemetry import TelemetryError
 
 STEP = np.timedelta64(1, "s")
@@ -210,6 +210,16 @@ def test_a_column_without_any_value_is_refused(series):
         TelemetryError, match=r"'temperature_c'.*too few rows for one window in the training part"
     ):
         prepare(series, features=["temperature_c"], target="cpu_usage")
+
+
+def test_features_unless_told_are_what_the_telemetry_measures(series):
+    assert default_features(series, "system_productivity", past=False) == USAGES
+    assert default_features(series, "system_productivity", past=True) == [*USAGES, "system_productivity"]
+    assert default_features(series, "cpu_usage", past=True) == USAGES
+    some = series.drop(columns="disc_usage").assign(memory_usage=np.nan)
+    assert default_features(some, "cpu_usage", past=False) == ["cpu_usage", "network_usage"]
+    requests = series[["timestamp", "node", "jobs_offered"]]
+    assert default_features(requests, "jobs_offered", past=False) == ["jobs_offered"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Damage in telemetry: each kind by itself, generated mixtures of all kinds, and four files of real machines."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import recording
 
-from vdslib import preparation, telemetry
+from vdslib import cli, preparation, telemetry
 from vdslib.damage import FAULTS
 from vdslib.telemetry import SCHEMA, TelemetryError
 
@@ -342,6 +343,105 @@ def test_a_dirty_file_is_repaired_from_its_text(tmp_path):
     lost = {fault: lost for fault, (_, lost) in found(report).items() if lost}
     assert lost == {"empty": 2, "duplicate": 1}  # the blank line, the line cut off; the line written twice
     assert report.rows == 32 and report.lost == 3 and list(repaired["number"]) == list(range(29))
+
+
+def test_parquet_and_files_with_other_names_are_loaded_for_repair_too(tmp_path):
+    damaged = machine().assign(memory_mb=4096.0 * 1024)
+    damaged.to_parquet(tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(telemetry.load(tmp_path / "a.parquet"), damaged, check_freq=False)
+    (tmp_path / "w.csv").write_text("when,busy\n2026-03-02T08:00:00Z,1\n")
+    loaded = telemetry.load(tmp_path / "w.csv", {"timestamp": "when", "cpu_usage": "busy"})
+    assert loaded.iloc[0].to_dict() == {"timestamp": "2026-03-02T08:00:00Z", "cpu_usage": "1", "node": "w"}
+
+
+# ------------------------------------------------------------------------------------ by the command
+
+
+BITBRAINS = """Timestamp [ms];\tCPU cores;\tCPU capacity provisioned [MHZ];\tCPU usage [MHZ];\tCPU usage [%];\t\
+Memory capacity provisioned [KB];\tMemory usage [KB];\tDisk read throughput [KB/s];\t\
+Disk write throughput [KB/s];\tNetwork received throughput [KB/s];\tNetwork transmitted throughput [KB/s]
+"""
+
+
+def bitbrains_file(path):
+    """A machine in the format of Bitbrains: uneven steps, off for three rows, one row twice, then larger."""
+    seconds = [1375308000 + 300 * row + (row % 3 == 1) for row in range(40)]
+    cores = [2] * 20 + [0] * 3 + [4] * 17
+    rows = [
+        f"{t};\t{c};\t{2000.0 * c};\t100.0;\t{50.0 / c if c else 0};\t{2.0**20 * c};\t{2.0**19 * c};"
+        "\t1.0;\t2.0;\t3.0;\t4.0\n"
+        for t, c in zip(seconds, cores, strict=True)
+    ]
+    path.write_text(BITBRAINS + "".join([*rows[:5], rows[4], *rows[5:]]))
+
+
+def imported(*given):
+    return cli.main(["import", *map(str, given)])
+
+
+@pytest.mark.parametrize("name", ["{}", "bitbrains:{}"])
+def test_import_repairs_and_reports(tmp_path, capsys, name):
+    path, out = tmp_path / "7.csv", tmp_path / "out.parquet"
+    bitbrains_file(path)
+    given = name.format(path)
+    assert imported(given, "--repair", "--out", out) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(f"{given}: 41 rows, 4 lost")
+    table = {line.split()[0]: line for line in lines[start + 2 : -1]}
+    assert set(table) == {"duplicate", "shutdown", "resize", "irregular", "outage"}
+    assert re.search(r"rows 22, 23, 24 from 2013-08-01T\S+ +3 +3 +the rows are left out", table["shutdown"])
+    assert re.search(r"row 6 from \S+ +1 +1 +the first is kept", table["duplicate"])
+    assert lines[-1] == f"imported {out}: 37 rows of 1 node; target cpu_usage"
+    assert len(telemetry.read(out)) == 37
+
+
+def test_import_takes_policies_and_an_interval(tmp_path, capsys):
+    path, out = tmp_path / "7.csv", tmp_path / "out.parquet"
+    bitbrains_file(path)
+    policies = ["--policy", "irregular", "grid", "--policy", "resize", "recompute", "--interval", "300"]
+    assert imported(path, *policies, "--out", out) == 0
+    printed = capsys.readouterr().out
+    count = re.search(r"41 rows, (\d+) lost, (\d+) replaced by (\d+) interpolated", printed)
+    back = telemetry.read(out)
+    lost, replaced, new = map(int, count.groups())
+    assert len(back) == 41 - lost - replaced + new and replaced > 0
+    assert (back["timestamp"].astype("int64") % 300_000_000 == 0).all()
+    assert "segment" not in back and (back["cpu_cores"] == 4).all()
+    assert back["cpu_usage"].to_numpy() == pytest.approx(12.5)  # 25% of 2 cores are 12.5% of 4
+
+
+def test_import_takes_units(tmp_path, capsys):
+    path, out = tmp_path / "a.csv", tmp_path / "out.csv"
+    machine().assign(memory_mb=4096 * 1024).to_csv(path, index=False)
+    assert imported(path, "--repair", "--out", out) == 2
+    assert "State units={'memory_mb': 'KB'}" in capsys.readouterr().err and not out.exists()
+    assert imported(path, "--unit", "memory_mb", "KB", "--out", out) == 0
+    assert (telemetry.read(out)["memory_mb"] == 4096).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["--policy", "outge", "keep"], "no fault is called 'outge'. Choose byte_order_mark"),
+        (["--policy", "outage", "fill"], "'fill' is no policy for 'outage'. Choose keep, refuse"),
+        (["--policy", "irregular", "grid"], "the policy 'grid' needs an interval"),
+        (["--policy", "outage", "refuse"], "a gap in the rows of a node"),
+        (["--repair", "--interval", "0"], "interval=0.0 must be a number above 0"),
+        (["--unit", "memory_mb", "pages"], "pages"),
+    ],
+)
+def test_import_refuses_wrong_repairs_and_leaves_nothing(tmp_path, capsys, given, problem):
+    path, out = tmp_path / "a.csv", tmp_path / "out.csv"
+    machine().drop(index=7).to_csv(path, index=False)
+    assert imported(path, *given, "--out", out) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(f"vds import: {path}: ") and problem in captured.err
+    assert not out.exists()
+
+
+def test_import_of_a_folder_does_not_repair(tmp_path, capsys):
+    assert imported(tmp_path, "--repair", "--out", tmp_path / "store") == 2
+    assert "repair are for single sources" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------- generated damage

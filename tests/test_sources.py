@@ -230,7 +230,11 @@ def test_bitbrains_units(traces):
     assert row["cpu_cores"] == 2 and row["cpu_mhz"] == pytest.approx(2925.999428)
     assert row["memory_mb"] == pytest.approx(8159.58203)  # 8355412 / 1024
     assert sources.default_target(result) == "cpu_usage" and "CCGrid 2015" in result.attrs["citation"]
-    assert "system_productivity" not in result and "demand" not in result and result.attrs["notes"] == []
+    assert "system_productivity" not in result and "demand" not in result
+    (note,) = result.attrs["notes"]
+    assert note.startswith(
+        "314 of 8625 steps in time are uneven, and no window crosses them; vds import with "
+    )
 
 
 def test_several_machines_of_bitbrains(traces):
@@ -245,7 +249,7 @@ def test_several_machines_of_bitbrains(traces):
 def test_repeated_times_of_bitbrains_are_told(traces):
     result = sources.read("bitbrains:2013-9/41")
     assert len(result) == 1541
-    assert result.attrs["notes"] == [
+    assert result.attrs["notes"][:-1] == [
         "VM 41: 410 of 1951 rows left out, whose timestamps repeat; the first of each was kept"
     ]
     off = result[result["cpu_cores"] == 0]
@@ -270,6 +274,26 @@ def test_a_file_of_bitbrains_by_its_path(tmp_path):
     (tmp_path / "7.csv").write_text(f"{HEADER}\n{LINE}\n")
     row = sources.read(f"bitbrains:{tmp_path / '7.csv'}").iloc[0]
     assert (row["node"], row["memory_usage"], row["disc_usage"], row["memory_mb"]) == ("7", 25, 3, 2)
+    for plain in (str(tmp_path / "7.csv"), tmp_path / "7.csv"):
+        assert sources.read(plain).attrs["source"] == "bitbrains"
+        assert sources.read(plain).iloc[0].equals(row)
+
+
+def test_rows_as_they_are_have_what_reading_leaves_out(traces):
+    raw = sources.load("bitbrains:2013-9/41")
+    assert len(raw) == 1951 and raw.attrs["origin"] == "bitbrains:2013-9/41"
+    assert len(sources.load("bitbrains:2013-8/407,332")) == 8631 + 8626
+
+
+def test_uneven_times_are_told_and_gaps_are_not(frame, tmp_path):
+    assert sources.read("recorded").attrs["notes"] == []
+    moved = frame[frame["node"] == frame["node"].iloc[0]].drop(index=frame.index[8]).copy()
+    shift = pd.Series(0.0, index=moved.index)
+    shift.iloc[20] = 0.2
+    moved["timestamp"] += pd.to_timedelta(shift, unit="s")
+    telemetry.write(moved, tmp_path / "a.csv")
+    (note,) = sources.read(tmp_path / "a.csv").attrs["notes"]
+    assert note.startswith(f"2 of {len(moved) - 1} steps in time are uneven")
 
 
 @pytest.mark.parametrize(
@@ -409,7 +433,8 @@ def test_import_writes_our_form_and_says_what_is_in_it(traces, own_sources, name
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Bitbrains") and "Please cite: S. Shen" in lines[0]
     assert lines[1].startswith("note: VM 41: 410 of 1951 rows")
-    assert lines[2] == f"imported {out}: 1541 rows of 1 node; target cpu_usage"
+    assert lines[2].startswith("note: 1489 of 1540 steps in time are uneven")
+    assert lines[3:] == [f"imported {out}: 1541 rows of 1 node; target cpu_usage"]
     back, expected = telemetry.read(out), sources.read("bitbrains:2013-9/41")
     pd.testing.assert_frame_equal(back, expected, rtol=1e-5, check_exact=False)
     assert [file.name for file in tmp_path.iterdir()] == [name]
@@ -460,6 +485,12 @@ def test_a_failing_disc_leaves_no_half_parquet(frame, tmp_path, monkeypatch):
     assert (tmp_path / "a.parquet").read_text() == "before"
 
 
+def noted(frame):
+    """The table with a note of its source."""
+    frame.attrs["notes"] = ["a note"]
+    return frame
+
+
 def test_run_takes_any_source(own_sources, monkeypatch, tmp_path, capsys):
     from vdslib import experiments
 
@@ -468,9 +499,10 @@ def test_run_takes_any_source(own_sources, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(experiments, "run", lambda source, given, output: seen.append(given) or output)
     assert cli.main(["run", "3-3-experiment", "-p", "telemetry", "bitbrain:2013-8/332"]) == 2
     assert "Did you mean bitbrains:2013-8/332?" in capsys.readouterr().err and seen == []
-    sources.register("mine", title="")(lambda rest: recording(30))
+    sources.register("mine", title="")(lambda rest: noted(recording(30)))
     assert cli.main(["run", "3-3-experiment", "-p", "telemetry", "mine:x"]) == 0
     assert seen[0]["telemetry"] == "mine:x"
+    assert capsys.readouterr().out.startswith("note: a note\n")
 
 
 def test_a_table_without_any_measurement_is_refused():

@@ -139,3 +139,21 @@ def test_every_pinned_file_is_there():
     assert len(PINS) > 50
     for name in PINS:
         assert traces.fetch(name).is_file()
+
+
+def test_traces_are_available_where_they_can_be_fetched(cached, server, monkeypatch):
+    monkeypatch.setitem(PINS, NAME, Pin(server[0], sha(WHOLE)))
+    assert traces.available(NAME) and files(cached) == [NAME]
+    monkeypatch.setitem(PINS, "some/other.csv", Pin("http://127.0.0.1:9/trace.csv", sha(WHOLE)))
+    assert not traces.available(NAME, "some/other.csv")
+    with pytest.raises(TelemetryError, match="no such trace is known"):
+        traces.available("some/unknown.csv")
+    monkeypatch.setitem(PINS, "some/other.csv", Pin(server[0], sha(b"another")))
+    with pytest.raises(TelemetryError, match="is not the pinned file"):
+        traces.available("some/other.csv")
+
+
+def test_a_mirror_that_lacks_a_trace_is_an_error_and_not_a_reason_to_skip(tmp_path, monkeypatch):
+    monkeypatch.setenv("VDS_TRACES", str(tmp_path))
+    with pytest.raises(TelemetryError, match="there is no such file in the mirror that VDS_TRACES names"):
+        traces.available("bitbrains-rnd/2013-8/332.csv")

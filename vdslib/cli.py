@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from vdslib import experiments, sources, telemetry
@@ -59,25 +60,7 @@ def parser() -> argparse.ArgumentParser:
     recording.set_defaults(command=record)
 
     importing = commands.add_parser("import", help="turn telemetry from any source into our form")
-    importing.add_argument(
-        "source",
-        help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
-    )
-    importing.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
-    )
-    importing.add_argument(
-        "--column",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("OURS", "THEIRS"),
-        dest="columns",
-        help="a column of a file that has another name",
-    )
+    _import_options(importing)
     importing.set_defaults(command=import_)
 
     origins = commands.add_parser("sources", help="list the sources of telemetry")
@@ -108,6 +91,55 @@ def parser() -> argparse.ArgumentParser:
     )
     running.set_defaults(command=run)
     return top
+
+
+def _import_options(importing: argparse.ArgumentParser) -> None:
+    importing.add_argument(
+        "source",
+        help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
+    )
+    importing.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
+    )
+    importing.add_argument(
+        "--column",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("OURS", "THEIRS"),
+        dest="columns",
+        help="a column of a file that has another name",
+    )
+    importing.add_argument(
+        "--repair", action="store_true", help="repair damage by the default policies, and report it"
+    )
+    importing.add_argument(
+        "--policy",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FAULT", "POLICY"),
+        dest="policies",
+        help="repair, this fault by another policy than its default",
+    )
+    importing.add_argument(
+        "--unit",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("COLUMN", "UNIT"),
+        dest="units",
+        help="repair, this column being in another unit than ours",
+    )
+    importing.add_argument(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        help="repair, this being the interval of the rows (--policy irregular grid needs it)",
+    )
 
 
 def _minutes(text: str) -> float:
@@ -147,9 +179,10 @@ def import_(options: argparse.Namespace) -> None:
     if Path(options.source).is_dir():
         from vdslib import store  # no other command needs it
 
-        if options.columns:
+        if options.columns or _repairs(options):
             raise telemetry.TelemetryError(
-                f"{options.source}: --column is for single files; a folder of trace files has the format's columns."
+                f"{options.source}: --column and repair are for single sources; a folder of trace files has the "
+                "format's columns, and its report says what was left out. Repair what you read from the store."
             )
         store.import_folder_command(options)
         return
@@ -158,7 +191,7 @@ def import_(options: argparse.Namespace) -> None:
         raise telemetry.TelemetryError(
             f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
         )
-    frame = sources.read(options.source, dict(options.columns))
+    frame = _repaired(options) if _repairs(options) else sources.read(options.source, dict(options.columns))
     try:
         telemetry.write(frame, options.out)
     except OSError as error:
@@ -170,6 +203,23 @@ def import_(options: argparse.Namespace) -> None:
         f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
         f"target {sources.default_target(frame)}"
     )
+
+
+def _repairs(options: argparse.Namespace) -> bool:
+    """Whether an import shall repair: any of its options says so."""
+    return bool(options.repair or options.policies or options.units or options.interval is not None)
+
+
+def _repaired(options: argparse.Namespace) -> pd.DataFrame:
+    """The repaired telemetry of a source, whose report is printed."""
+    frame, report = telemetry.repair(
+        sources.load(options.source, dict(options.columns)),
+        dict(options.policies),
+        units=dict(options.units),
+        interval=options.interval,
+    )
+    print(report)
+    return frame
 
 
 def list_sources(options: argparse.Namespace) -> None:
@@ -198,7 +248,9 @@ def run(options: argparse.Namespace) -> None:
     output = options.output or Path("runs") / source.name
     given = experiments.check(source, {**read_parameters(options.file), **dict(options.given)})
     if "telemetry" in given:
-        sources.read(given["telemetry"])  # a bad file is told in a second, before a kernel starts
+        # a bad file is told in a second, before a kernel starts
+        for note in sources.read(given["telemetry"]).attrs["notes"]:
+            print(f"note: {note}")
     names = {parameter.name for parameter in experiments.parameters(source)}
     if "results_dir" in names and not given.get("results_dir") and "VDS_RESULTS" not in os.environ:
         given["results_dir"] = str(output.resolve().parent / "results")

@@ -25,6 +25,7 @@ __all__ = [
     "COLOURS",
     "SYMBOLS",
     "architecture",
+    "badge",
     "bars",
     "cell",
     "figure",
@@ -113,6 +114,23 @@ def show(fig: Figure, alt: str | None = None, digest: bool = True) -> None:
 
 
 _digest = digest  # `show` has a parameter of that name
+
+
+def badge(computed: bool) -> None:
+    """Show, before results that need public traces, whether they were computed or come from a committed table.
+
+    It is a picture, so that a run without traces compares with one that had them: the results themselves must agree.
+    """
+    text = (
+        "computed from the traces in this run"
+        if computed
+        else "taken from a committed table: this run had no traces"
+    )
+    fig = Figure(figsize=(_WIDTH, 0.45))
+    fig.suptitle("The numbers below:", x=0.02, y=0.5, ha="left", va="center", size=11)
+    box = {"boxstyle": "round,pad=0.4", "facecolor": COLOURS[0 if computed else 1], "edgecolor": "none"}
+    fig.text(0.29, 0.5, text, ha="left", va="center", color="white", weight="bold", bbox=box)
+    show(fig, alt=f"Badge: the numbers below are {text}.", digest=False)
 
 
 def _finish(axes: Axes, title: str, xlabel: str, ylabel: str, named: int) -> None:

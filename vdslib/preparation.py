@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from vdslib.telemetry import TelemetryError, origin_of
 
-__all__ = ["USAGES", "Prepared", "Windows", "columns", "folds", "prepare"]
+__all__ = ["USAGES", "Prepared", "Windows", "columns", "default_features", "folds", "prepare"]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
 
@@ -150,6 +150,13 @@ def columns(frame: pd.DataFrame, features: Sequence[str], target: str) -> list[s
     return needed
 
 
+def default_features(frame: pd.DataFrame, target: str, *, past: bool) -> list[str]:
+    """Columns to forecast from unless told: the usages that ``frame`` measures, with ``past`` the target's own past
+    too; the target alone where there is no usage."""
+    measured = [name for name in USAGES if name in frame and frame[name].notna().any()]
+    return list(dict.fromkeys([*measured, target] if past or not measured else measured))
+
+
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """k chronological folds as (training samples, validation samples), index arrays into ``windows``.
 
@@ -276,5 +283,6 @@ def _too_few(
     return TelemetryError(
         f"{origin_of(frame)}: columns {columns}, rows 1 to {len(frame)}: too few rows for one window in the "
         f"{part} part. A window needs {window} + {horizon} consecutive rows without gap or empty value: "
-        "use longer telemetry, a smaller window or horizon, or other shares of the parts."
+        "use longer telemetry, a smaller window or horizon, or other shares of the parts; or, where times are "
+        "uneven, repair them by the policy 'grid'."
     )

@@ -79,9 +79,8 @@ def read(
     TelemetryError naming file, column, row and remedy.
     """
     lines = Path(source).suffix.lower() != ".parquet"
-    frame = load(source, separator=separator, decimal=decimal) if lines else _parquet(Path(source))
+    frame = load(source, columns, separator=separator, decimal=decimal)
     origin = origin_of(frame)
-    frame = _renamed(frame, columns, Path(source), origin) if columns else frame
     if lines:
         _check_end(frame, origin)
     return check(frame, origin, lines=lines)
@@ -128,12 +127,25 @@ def _check_file(path: Path, origin: str) -> None:
         raise TelemetryError(f"{origin}: the file is empty, without even a header. Record or copy it again.")
 
 
-def load(source: str | Path, *, separator: str = ",", decimal: str = ".") -> pd.DataFrame:
-    """The text of a telemetry file as a table, unchecked: what ``validate`` and ``repair`` take.
+def load(
+    source: str | Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    separator: str = ",",
+    decimal: str = ".",
+) -> pd.DataFrame:
+    """A telemetry file as it is, unchecked: what ``validate`` and ``repair`` take.
 
-    Arguments are those of ``read``. Every value stays text, a byte order mark is removed, blank lines are
+    Arguments are those of ``read``. In text every value stays text, a byte order mark is removed, blank lines are
     rows. Raises TelemetryError where there is no table.
     """
+    path = Path(source)
+    text = path.suffix.lower() != ".parquet"
+    frame = _text(source, separator, decimal) if text else _parquet(path)
+    return _renamed(frame, columns, path, origin_of(frame)) if columns else frame
+
+
+def _text(source: str | Path, separator: str, decimal: str) -> pd.DataFrame:
     origin, path = str(source), Path(source)
     if origin == "recorded":
         origin, path = RECORDED, Path(__file__).resolve().parent.parent / RECORDED

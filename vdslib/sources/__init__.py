@@ -20,9 +20,10 @@ from pathlib import Path
 import pandas as pd
 
 from vdslib import telemetry as _telemetry
+from vdslib.repair import GAP
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["Source", "default_target", "read", "register", "sources"]
+__all__ = ["Source", "default_target", "load", "read", "register", "sources"]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
 ADAPTERS = tuple(
@@ -45,6 +46,8 @@ class Source:
     ``read`` gets what follows ``name:`` and returns canonical telemetry, sorted by node and time. ``default_target``
     is the column to forecast unless told; empty where it differs from table to table. ``citation`` is what whoever
     uses the data must cite, ``terms`` what they allow; ``example`` is a value for the parameter ``telemetry``.
+    ``load``, where there is one, gets the same and returns the rows as they are, before anything was left out.
+    ``header`` is how files of the format begin: the plain path of such a .csv file leads to the source too.
     """
 
     name: str
@@ -54,10 +57,20 @@ class Source:
     citation: str = ""
     terms: str = ""
     example: str = ""
+    load: Callable[[str], pd.DataFrame] | None = None
+    header: str = ""
 
 
 def register(
-    name: str, *, title: str, default_target: str = "", citation: str = "", terms: str = "", example: str = ""
+    name: str,
+    *,
+    title: str,
+    default_target: str = "",
+    citation: str = "",
+    terms: str = "",
+    example: str = "",
+    load: Callable[[str], pd.DataFrame] | None = None,
+    header: str = "",
 ) -> Callable[[Callable[[str], pd.DataFrame]], Callable[[str], pd.DataFrame]]:
     """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as `Source` describes it.
 
@@ -71,8 +84,9 @@ def register(
         holder = _registered[name].read.__module__ if name in _registered else function.__module__
         if holder != function.__module__:
             raise ValueError(f"the source {name!r} is registered by {holder} already: take another name")
+        shown = example or f"{name}:"
         _registered[name] = Source(
-            name, title, function, default_target, citation, terms, example or f"{name}:"
+            name, title, function, default_target, citation, terms, shown, load, header
         )
         return function
 
@@ -115,32 +129,69 @@ def read(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.
     name), "citation", and "notes", a list of what the source had to leave out or assume. A required citation is
     printed on the first use. Raises TelemetryError: for an unknown source with the nearest name and the list.
     """
-    text = str(telemetry)
-    found = None if isinstance(telemetry, Path) else _find(text)
-    if found is None:
+    source, rest = _open(telemetry, columns)
+    if source is None:
         frame = _telemetry.read(telemetry, columns)
-        frame.attrs.update(source="recorded" if text == "recorded" else "file", citation="", notes=[])
-        return frame
-    source, rest = found
-    if columns:
+        notes = []
+    else:
+        raw = source.read(rest)
+        frame, notes = _telemetry.check(raw, origin=str(telemetry)), raw.attrs.get("notes", [])
+    return _described(frame, telemetry, source, [*notes, *_uneven(frame)])
+
+
+def load(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Telemetry as it is, row by row and unchecked: what `vdslib.telemetry.validate` and `repair` take.
+
+    Arguments, ``attrs`` and errors are those of `read`. A source that offers nothing rawer gives what it reads.
+    """
+    source, rest = _open(telemetry, columns)
+    if source is None:
+        return _described(_telemetry.load(telemetry, columns), telemetry, None, [])
+    frame = (source.load or source.read)(rest)
+    return _described(frame, telemetry, source, frame.attrs.get("notes", []))
+
+
+def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Source | None, str]:
+    """The source that ``telemetry`` names and what follows its name; None for a file."""
+    found = _by_header(telemetry) if isinstance(telemetry, Path) else _find(telemetry)
+    source, rest = found or (None, "")
+    if source is not None and columns:
         raise TelemetryError(
-            f"{text}: a mapping of columns is for files; the source {source.name} has our names."
+            f"{telemetry}: a mapping of columns is for files; the source {source.name} has our names."
         )
-    raw = source.read(rest)
-    frame = _telemetry.check(raw, origin=text)
-    frame.attrs.update(
-        origin=text, source=source.name, citation=source.citation, notes=list(raw.attrs.get("notes", []))
-    )
+    return source, rest
+
+
+def _described(
+    frame: pd.DataFrame, telemetry: str | Path, source: Source | None, notes: list[str]
+) -> pd.DataFrame:
+    """The table with its ``attrs``; a required citation is printed on the first use."""
+    if source is None:
+        kind = "recorded" if str(telemetry) == "recorded" else "file"
+        frame.attrs.update(source=kind, citation="", notes=notes)
+        return frame
+    frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=[*notes])
     if source.citation and source.name not in _cited:
         _cited.add(source.name)
         print(f"{source.title}. Please cite: {source.citation}")
     return frame
 
 
+def _uneven(frame: pd.DataFrame) -> list[str]:
+    """A note where the times of a node jitter, since no window is laid across a step that differs from the others."""
+    step = frame.groupby("node", sort=False)["timestamp"].diff()
+    usual = step.groupby(frame["node"], sort=False).transform("median")
+    uneven = int(((step != usual) & (step < GAP * usual)).sum())
+    if not uneven:
+        return []
+    told = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
+    return [f"{told}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones"]
+
+
 def _find(text: str) -> tuple[Source, str] | None:
     """The source that ``text`` names, and what follows its name; None for a file."""
     if text == "recorded" or Path(text).exists():
-        return None
+        return _by_header(Path(text))
     known = {source.name: source for source in sources()}
     if text.startswith(("http://", "https://")):
         name, rest = "prometheus", text
@@ -158,6 +209,16 @@ def _find(text: str) -> tuple[Source, str] | None:
         f"{text}: there is no source '{name}'.{hint} Sources are {', '.join(known)}; or give the path of a file, "
         "or 'recorded'."
     )
+
+
+def _by_header(path: Path) -> tuple[Source, str] | None:
+    """The source of whose format a .csv file is, if its first line says so."""
+    if path.suffix != ".csv" or not path.is_file():
+        return None
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(1000)
+    own = (source for source in sources() if source.header and first.startswith(source.header))
+    return next(((source, str(path)) for source in own), None)
 
 
 def default_target(telemetry: str | Path | pd.DataFrame) -> str:

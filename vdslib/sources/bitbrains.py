@@ -7,6 +7,7 @@ its memory usage and its clock are empty.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from vdslib.sources._pins import PINS
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["raw", "read"]
+__all__ = ["load", "raw", "read"]
 
 CITATION = (
     "S. Shen, V. van Beek, A. Iosup: Statistical Characterization of Business-Critical Workloads Hosted in Cloud "
@@ -31,6 +32,11 @@ TERMS = (
 )
 
 
+def load(rest: str) -> pd.DataFrame:
+    """The files that `read` reads, as they are: repeated timestamps stay in."""
+    return pd.concat([raw(path) for path in _paths(rest)], ignore_index=True)
+
+
 @register(
     "bitbrains",
     title="Bitbrains GWA-T-12 Rnd, virtual machines of a data centre",
@@ -38,6 +44,8 @@ TERMS = (
     citation=CITATION,
     terms=TERMS,
     example="bitbrains:2013-8/332",
+    load=load,
+    header="Timestamp [ms];",
 )
 def read(rest: str) -> pd.DataFrame:
     """Virtual machines by month and number: "2013-8/332", several by comma, "2013-8/*" for all complete pinned
@@ -46,10 +54,8 @@ def read(rest: str) -> pd.DataFrame:
     Nodes are named by their numbers. Of rows of one node with the same timestamp the first is kept; how many were
     left out is in ``attrs["notes"]``.
     """
-    files = [rest] if rest.endswith(".csv") else _pinned(rest)
     frames, notes = [], []
-    for file in tqdm(files, desc="machines", disable=True if len(files) == 1 else None):
-        path = Path(file) if file == rest else fetch(file)
+    for path in _paths(rest):
         frame = raw(path)
         repeated = frame.duplicated("timestamp")
         if repeated.any():
@@ -61,6 +67,13 @@ def read(rest: str) -> pd.DataFrame:
     result = pd.concat(frames, ignore_index=True).sort_values("node", kind="stable", ignore_index=True)
     result.attrs = {"notes": notes}
     return result
+
+
+def _paths(rest: str) -> Iterator[Path]:
+    """The files that ``rest`` asks for, each fetched when its turn comes."""
+    files = [rest] if rest.endswith(".csv") else _pinned(rest)
+    for file in tqdm(files, desc="machines", disable=True if len(files) == 1 else None):
+        yield Path(file) if file == rest else fetch(file)
 
 
 def _pinned(rest: str) -> list[str]:

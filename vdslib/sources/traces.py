@@ -14,9 +14,27 @@ from pathlib import Path
 from vdslib.sources._pins import PINS, Pin
 from vdslib.telemetry import TelemetryError, checksum
 
-__all__ = ["cache", "fetch"]
+__all__ = ["available", "cache", "fetch"]
 
-TIMEOUT = 30  # seconds without an answer after which a download is given up
+TIMEOUT = (5, 30)  # seconds for a connection, and without an answer, after which a download is given up
+
+
+class _NotReachedError(TelemetryError):
+    """A trace that is on no mirror, not in the cache, and not to be had from its address."""
+
+
+def available(*names: str) -> bool:
+    """Whether these traces can be had; they are fetched, so that `fetch` finds them from then on.
+
+    False where there is neither a mirror nor network. Raises TelemetryError for an unknown name, for a file with
+    another hash, and, where VDS_TRACES is set, for a file that its folder lacks: a mirror promises all of them.
+    """
+    try:
+        for name in names:
+            fetch(name)
+    except _NotReachedError:
+        return False
+    return True
 
 
 def cache() -> Path:
@@ -51,7 +69,7 @@ def fetch(name: str) -> Path:
         # requests tells of a failed connection at length
         answered = getattr(error, "response", None) is not None
         reason = str(error) if answered else error.strerror or "no connection"
-        raise TelemetryError(
+        raise _NotReachedError(
             f"{name}: cannot be fetched from {pin.address} ({reason}). Connect to the network, or set VDS_TRACES "
             "to a folder that holds the file under this name."
         ) from None
