@@ -389,7 +389,7 @@ def test_import_repairs_and_reports(tmp_path, capsys, name):
     start = lines.index(f"{given}: 41 rows, 4 lost")
     table = {line.split()[0]: line for line in lines[start + 2 : -1]}
     assert set(table) == {"duplicate", "shutdown", "resize", "irregular", "outage"}
-    assert re.search(r"rows 22, 23, 24 from 2013-08-01T\S+ +3 +3 +the rows are left out", table["shutdown"])
+    assert re.search(r"rows 22, 23, 24 from 2013-07-31T\S+ +3 +3 +the rows are left out", table["shutdown"])
     assert re.search(r"row 6 from \S+ +1 +1 +the first is kept", table["duplicate"])
     assert lines[-1] == f"imported {out}: 37 rows of 1 node; target cpu_usage"
     assert len(telemetry.read(out)) == 37
