@@ -76,8 +76,8 @@ FAULTS: dict[str, Fault] = {
     "irregular": Fault(
         "steps that differ from the interval and are no gap",
         {
-            "keep": "kept; no window crosses them",
-            "grid": "interpolated to multiples of `interval`, no further than `limit` allows",
+            "keep": "kept; no window crosses those that are off by more than 1%",
+            "grid": "interpolated to multiples of `interval`, no further than `limit` allows; a row then knows the next one",
         },
     ),
 }

@@ -29,6 +29,7 @@ from vdslib.units import FACTORS, YEARS, Doubt, doubts, to_utc
 __all__ = ["inspect", "repair"]
 
 GAP = 1.5  # a step longer than this many usual intervals is a gap
+JITTER = 0.01  # share of the usual interval by which clocks of pollers are early or late; not worth a word
 RESIZED = 0.01  # a capacity that changes by more than this share changes what percentages mean
 CAPACITY = {"cpu_cores": "cpu_usage", "memory_mb": "memory_usage"}  # capacity: the percentage of it
 MARKS = ("\ufeff", "ï»¿")  # a byte order mark as it is, and decoded as Latin-1

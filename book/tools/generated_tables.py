@@ -46,6 +46,7 @@ MODULES = (
     "training",
     "baselines",
     "evaluation",
+    "generalisation",
     "experiments",
     "judging",
     "statements",

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from vdslib import telemetry as _telemetry
-from vdslib.repair import GAP
+from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
 __all__ = ["Source", "default_target", "load", "read", "register", "sources"]
@@ -171,21 +171,29 @@ def _described(
         frame.attrs.update(source=kind, citation="", notes=notes)
         return frame
     frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=[*notes])
-    if source.citation and source.name not in _cited:
-        _cited.add(source.name)
-        print(f"{source.title}. Please cite: {source.citation}")
+    cite(source.name)
     return frame
 
 
+def cite(name: str) -> None:
+    """Print what a source asks to be cited, if it does and this process has not yet."""
+    source = _registry[name]
+    if source.citation and name not in _cited:
+        _cited.add(name)
+        print(f"{source.title}. Please cite: {source.citation}")
+
+
 def _uneven(frame: pd.DataFrame) -> list[str]:
-    """A note where the times of a node jitter, since no window is laid across a step that differs from the others."""
+    """A note where the times of a node jitter, since no window is laid across a step that differs clearly."""
     step = frame.groupby("node", sort=False)["timestamp"].diff()
     usual = step.groupby(frame["node"], sort=False).transform("median")
-    uneven = int(((step != usual) & (step < GAP * usual)).sum())
-    if not uneven:
+    uneven = int((((step - usual).abs() > JITTER * usual) & (step < GAP * usual)).sum())
+    if uneven <= len(frame) / 1000:  # a few change nothing
         return []
     told = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
-    return [f"{told}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones"]
+    return [
+        f"{told}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones (each then knows a little of the next)"
+    ]
 
 
 def _find(text: str) -> tuple[Source, str] | None:
