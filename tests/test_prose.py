@@ -13,6 +13,7 @@ import yaml
 from pybtex.database import parse_file
 
 from vdslib import cli, experiments, sources, telemetry
+from vdslib.damage import FAULTS
 from vdslib.testbed import recorder, workload
 
 ROOT = experiments.root()
@@ -217,6 +218,7 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
         if options.name == "import" and not line.endswith("/"):  # a folder becomes a store
             telemetry.check_ending(options.out)
             assert set(dict(options.columns)) <= set(telemetry.COLUMNS)
+            assert all(policy in FAULTS[fault].policies for fault, policy in options.policies)
         if options.name == "params":
             assert experiments.parameters(options.notebook)
         if options.name == "run":

@@ -195,8 +195,8 @@ def predictability(
 ) -> pd.DataFrame:
     """Is there anything to learn? MSE of persistence, mean and ridge on the last share ``test`` of a series.
 
-    Ridge (alpha 1) sees ``lags`` rows of the four usages and the productivity, as far as the series has them,
-    and forecasts exactly h steps ahead. Data are scaled to 0 .. 1 on the rows before the test part. One row
+    Ridge (alpha 1) sees ``lags`` rows of the four usages and the productivity, as far as the series has them
+    (of the target, where it has none), and forecasts exactly h steps ahead. Data are scaled to 0 .. 1 on the rows before the test part. One row
     per target and horizon: the three MSEs, ridge's gains (1 - MSE ratio) over persistence and over the mean,
     number of windows.
     """
@@ -206,7 +206,7 @@ def predictability(
         for horizon in horizons:
             parts = prepare(
                 series,
-                features=features,
+                features=features or [target],
                 target=target,
                 window=lags,
                 horizon=horizon,

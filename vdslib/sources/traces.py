@@ -57,7 +57,7 @@ def fetch(name: str) -> Path:
     pin = PINS[name]
     mirror = os.environ.get("VDS_TRACES", "")
     if mirror:
-        return _from_mirror(Path(mirror) / name, pin)
+        return _from_mirror(Path(mirror).absolute() / name, pin)
     kept = cache() / name
     if kept.is_file() and checksum(kept) == pin.sha256:
         return kept
