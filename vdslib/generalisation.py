@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from vdslib import training
-from vdslib.baselines import Persistence, Ridge, TrainingMean
+from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
 from vdslib.preparation import Prepared
 
@@ -46,7 +46,11 @@ def measure(
         rows.append((job.name, test.x.shape[1], "lstm", job.seed, training.losses(trained.model, test)[0]))
     for name, data in parts.items():
         window = data.test.x.shape[1]
-        models = {"persistence": Persistence(), "mean": TrainingMean(), "ridge": Ridge(lags=window)}
+        models: dict[str, Forecasts] = {
+            "persistence": Persistence(),
+            "mean": TrainingMean(),
+            "ridge": Ridge(lags=window),
+        }
         for model, forecaster in models.items():
             forecast = forecaster.fit(data.train_full).forecast(data.test)
             rows.append((name, window, model, 0, mse(data.test.y, forecast)))

@@ -23,7 +23,7 @@ from vdslib import telemetry as _telemetry
 from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["Source", "default_target", "load", "read", "register", "sources"]
+__all__ = ["Source", "cite", "default_target", "load", "read", "register", "sources"]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
 ADAPTERS = tuple(
@@ -177,7 +177,7 @@ def _described(
 
 def cite(name: str) -> None:
     """Print what a source asks to be cited, if it does and this process has not yet."""
-    source = _registry[name]
+    source = _registered[name]
     if source.citation and name not in _cited:
         _cited.add(name)
         print(f"{source.title}. Please cite: {source.citation}")
