@@ -39,6 +39,7 @@ MODULES = (
     "sources",
     "testbed",
     "preparation",
+    "dirty",
     "models",
     "stacked",
     "engine",
