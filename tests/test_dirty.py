@@ -9,8 +9,8 @@ import pooch
 import pytest
 from traces_at_hand import need_traces
 
-from vdslib import experiments, plots
-from vdslib.sources import dirty, traces
+from vdslib import dirty, experiments, plots
+from vdslib.sources import traces
 from vdslib.sources._pins import PINS, Pin
 from vdslib.telemetry import TelemetryError
 

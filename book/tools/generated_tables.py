@@ -40,6 +40,7 @@ MODULES = (
     "sources",
     "testbed",
     "preparation",
+    "dirty",
     "models",
     "stacked",
     "engine",

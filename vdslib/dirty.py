@@ -1,6 +1,6 @@
 """Four files of real machines with damage, and what is left of them: the table that chapter 2.1 shows.
 
-``python -m vdslib.sources.dirty data`` writes it to data/dirty_outcomes.csv.
+``python -m vdslib.dirty data`` writes it to data/dirty_outcomes.csv.
 """
 
 from __future__ import annotations
