@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 from vdslib.sources._pins import PINS, Pin
 from vdslib.telemetry import TelemetryError, checksum
@@ -37,11 +39,18 @@ def available(*names: str) -> bool:
     return True
 
 
+def _pooch() -> ModuleType:
+    """pooch, imported where it is needed since that takes a while; a warning about widgets for bars that nobody asked
+    for would stand in the pages."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import pooch
+    return pooch
+
+
 def cache() -> Path:
     """The folder in which downloaded traces are kept."""
-    import pooch  # takes a while to import, and only traces need it
-
-    return Path(pooch.os_cache("vdslib"))
+    return Path(_pooch().os_cache("vdslib"))
 
 
 def fetch(name: str) -> Path:
@@ -96,8 +105,7 @@ def _from_mirror(path: Path, pin: Pin) -> Path:
 
 def _download(pin: Pin, folder: Path) -> Path:
     """The pinned file, downloaded to ``folder`` and checked; ValueError where the hash is wrong."""
-    import pooch
-
+    pooch = _pooch()
     pooch.get_logger().setLevel("WARNING")
     whole = pin.first == ""
     path = Path(
