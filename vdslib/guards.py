@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.preprocessing import MinMaxScaler
 
-from vdslib.schema import COLUMNS
+from vdslib.schema import COLUMNS, MEASURED
 
 __all__ = ["LEAKS", "Leak", "LeakError", "Scalers", "check_name", "check_scalers", "future_of", "refuse"]
 
@@ -82,7 +82,7 @@ LEAKS = {
 
 _REACH = 30  # rows to either side in which a feature's origin is looked for
 _ROWS = 1000  # consecutive rows that are looked at: a formula holds in all of them
-_EXACT = 1e-9  # share of a feature's variance below which nothing is left unexplained
+_EXACT = 1e-5  # share of a feature's variance that may be left unexplained, for rounding
 _DISTINCT = 20  # columns with fewer values coincide by chance
 
 
@@ -153,7 +153,7 @@ def future_of(frame: pd.DataFrame, features: list[str], target: str) -> dict[str
     others = [name for name in features if name != target]
     # Of two columns one of which is the other, later, only the derived one can be at fault; a measured one is not derived.
     derived = [name for name in others if name not in COLUMNS]
-    measured = [name for name in block.select_dtypes("number") if name in COLUMNS and name != target]
+    measured = [name for name in block.select_dtypes("number") if name in MEASURED and name != target]
     found: dict[str, tuple[str, bool]] = {}
     for origin, names in {target: others, **dict.fromkeys(measured, derived)}.items():
         series = block[origin].to_numpy(dtype=float)
@@ -180,7 +180,7 @@ def _explained(series: np.ndarray, values: np.ndarray, names: list[str], reach: 
     gram = lags.T @ lags
     gram[np.diag_indices_from(gram)] *= 1 + 1e-10
     rough = aligned - lags @ np.linalg.solve(gram, lags.T @ aligned)
-    varies = total > _EXACT * (values[np.isfinite(values).all(axis=1)] ** 2).sum(axis=0)
+    varies = total > 1e-12 * (values[np.isfinite(values).all(axis=1)] ** 2).sum(axis=0)
     if not (varies & ((rough**2).sum(axis=0) < 1e-3 * total)).any():
         return {}
     both, left = _left(lags, aligned)
@@ -190,7 +190,7 @@ def _explained(series: np.ndarray, values: np.ndarray, names: list[str], reach: 
     _, past = _left(lags[:, : reach + 1], aligned)
     weights = np.abs(both) / np.abs(both).max(axis=0)
     single = (weights > 1e-6).sum(axis=0) == 1
-    return {names[k]: bool(single[k]) for k in np.flatnonzero(exact & (past > 1e3 * _EXACT * total))}
+    return {names[k]: bool(single[k]) for k in np.flatnonzero(exact & (past > 100 * _EXACT * total))}
 
 
 def _left(inputs: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
