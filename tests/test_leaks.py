@@ -209,8 +209,9 @@ def test_measured_columns_pass():
     nodes = telemetry.check(recording(300))
     measured = [name for name in nodes.select_dtypes("number") if nodes[name].notna().mean() > 0.9]
     for frame in (nodes, telemetry.system_series(nodes)):
+        there = [name for name in measured if name in frame]
         for target in ("cpu_usage", "system_productivity", "queue_length"):
-            assert guards.future_of(frame, measured, target) == {}
+            assert guards.future_of(frame, there, target) == {}
 
 
 def build(seed):
@@ -327,6 +328,27 @@ def test_balanced_error_by_hand():
 def test_one_seed_gives_no_verdict(planted):
     one = leaks.summary(planted[planted["seed"] == 1])
     assert one["spread"].isna().all() and not one["beyond"].any()
+    assert set(one["verdict"]) == {"unknown with one seed"}
+
+
+def test_the_summary_by_hand():
+    def rows(arm, errors, seed):
+        return [("scaler on all rows", seed, arm, model, error, 0.0) for model, error in errors.items()]
+
+    clean, leaky = {"ridge": 1.0, "mean": 2.0}, {"ridge": 0.5, "mean": 0.4}
+    table = pd.DataFrame(
+        rows("clean", clean, 1)
+        + rows("leaky", leaky, 1)
+        + rows("clean", clean, 2)
+        + rows("leaky", leaky | {"ridge": 0.6}, 2),
+        columns=["leak", "seed", "arm", "model", "error", "skill"],
+    )
+    row = leaks.summary(table).loc["scaler on all rows"]
+    assert row["flattery"] == pytest.approx(0.45) and row["spread"] == pytest.approx(0.1 / 2**0.5)
+    assert (row["clean_winner"], row["leaky_winner"]) == ("ridge", "mean") and row["winner_changes"]
+    assert row["verdict"] == "flatters"
+    swapped = table.assign(arm=table["arm"].map({"clean": "leaky", "leaky": "clean"}))
+    assert leaks.summary(swapped).loc["scaler on all rows", "verdict"] == "looks worse"
 
 
 def test_a_series_without_rare_state_is_refused():

@@ -373,20 +373,33 @@ def flattery(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a leak: flattery, its spread over the seeds, whether it is beyond ``SPREADS`` of them, and who wins.
+    """One row a leak of a table by ``run``: what it gives the judge, and who wins.
 
-    With one seed there is no spread, and ``beyond`` is False. The winner changes where in the leaky arm another model's
-    error is lower than the clean winner's by the share ``LEAST``.
+    flattery, skill_gain   means over the seeds; spread: standard deviation of the flattery
+    beyond, verdict        whether the flattery is beyond the spread, and that in words; with one seed there is no spread
+    clean_winner, ..       the models of the lowest mean error, within the share ``LEAST``
+    winner_changes         no winner of the clean arm is one of the leaky arm
     """
-    order = list(dict.fromkeys(table["leak"]))
     shares = flattery(table).groupby("leak", sort=False)
     result = shares[["flattery", "skill_gain"]].mean().assign(judge=shares["judge"].first())
     result["spread"] = shares["flattery"].std()
-    result["beyond"] = (result["flattery"] > SPREADS * result["spread"]) & (result["flattery"] >= LEAST)
-    errors = table.groupby(["leak", "arm", "model"], sort=False)["error"].mean().unstack("model")
-    winners = errors.idxmin(axis=1).unstack("arm")
-    result["clean_winner"], result["leaky_winner"] = winners["clean"], winners["leaky"]
-    leaky = errors.xs("leaky", level="arm")
-    held = np.array([leaky.at[leak, first] for leak, first in winners["clean"].items()])
-    result["winner_changes"] = pd.Series(1 - leaky.loc[winners.index].min(axis=1) / held) >= LEAST
-    return result.loc[order]
+    least = np.maximum(SPREADS * result["spread"], LEAST).where(result["spread"].notna())
+    result["beyond"] = result["flattery"] > least
+    signs = [result["beyond"], result["flattery"] < -least, result["spread"].isna()]
+    result["verdict"] = np.select(
+        signs, ["flatters", "looks worse", "unknown with one seed"], "no clear difference"
+    )
+    winners = {
+        (leak, arm): _winners(rows.groupby("model")["error"].mean())
+        for (leak, arm), rows in table.groupby(["leak", "arm"])
+    }
+    for arm in ("clean", "leaky"):
+        result[f"{arm}_winner"] = [", ".join(winners[leak, arm]) for leak in result.index]
+    result["winner_changes"] = [
+        set(winners[k, "clean"]).isdisjoint(winners[k, "leaky"]) for k in result.index
+    ]
+    return result
+
+
+def _winners(errors: pd.Series) -> list[str]:
+    return sorted(errors.index[errors <= errors.min() * (1 + LEAST)])
