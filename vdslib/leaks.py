@@ -383,7 +383,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     shares = flattery(table).groupby("leak", sort=False)
     result = shares[["flattery", "skill_gain"]].mean().assign(judge=shares["judge"].first())
     result["spread"] = shares["flattery"].std()
-    least = np.maximum(SPREADS * result["spread"], LEAST).where(result["spread"].notna())
+    least = (SPREADS * result["spread"]).clip(lower=LEAST)
     result["beyond"] = result["flattery"] > least
     signs = [result["beyond"], result["flattery"] < -least, result["spread"].isna()]
     result["verdict"] = np.select(
