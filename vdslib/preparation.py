@@ -193,12 +193,17 @@ def divide(
     if not (len(known) and len(unseen)):
         raise ValueError(f"both parts need samples, not {len(known)} and {len(unseen)}")
     first, last = unseen.times.min(), known.times.max()
+    begins, ends = (str(time).split(".")[0] for time in (first, last))
     if windows.part == "resampled":
         guards.refuse("SMOTE before the split", "the samples were resampled before they are divided", leak)
     elif last >= first:
-        guards.refuse("random split", f"the parts mix: training reaches to {last}, test begins {first}", leak)
+        guards.refuse("random split", f"training windows reach to {ends}, test windows begin {begins}", leak)
     elif last + (windows.x.shape[1] + windows.y.shape[1]) * _step(windows) > first:
-        guards.refuse("windows across the split", f"windows to {last} and from {first} share rows", leak)
+        guards.refuse(
+            "windows across the split",
+            f"training windows to {ends} share rows with test windows from {begins}",
+            leak,
+        )
     return replace(known, part="training"), replace(unseen, part="test")
 
 
