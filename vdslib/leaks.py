@@ -18,7 +18,6 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import MinMaxScaler
 
 from vdslib import guards, models, training
-from vdslib._tensorflow import keras
 from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse, skill
 from vdslib.preparation import Prepared, Windows, divide, prepare, resample
@@ -93,7 +92,7 @@ class Case:
         options = {name: getattr(self, name) for name in names} | changes
         return prepare(options.pop("frame"), **options)
 
-    def build(self, features: int, horizon: int) -> Callable[[int], keras.Model]:
+    def build(self, features: int, horizon: int) -> Callable[[int], Any]:
         """What builds the network for so many features and steps, from a seed."""
         return lambda seed: models.build(
             "textbook",
