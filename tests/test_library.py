@@ -41,7 +41,7 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
     users = {
         module for module, tree in TREES.items() if "vdslib._tensorflow" in inputs.closure(tree, MODULES)
     }
-    assert users == of_networks
+    assert users == of_networks | {"vdslib.leaks", "vdslib.planted_leaks"}  # which train some
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.split(".")[-1].startswith("_")])

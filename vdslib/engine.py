@@ -68,7 +68,8 @@ class History:
 class Job:
     """One network to train: what builds it (a function of the seed), on what, how, from which seed.
 
-    `validation` is watched for early stopping and never trained on. `name` tells jobs apart in tables.
+    `validation` is watched for early stopping and never trained on. `name` tells jobs apart in tables. `leak` names
+    the leak of `guards.LEAKS` that is wanted, if any.
     """
 
     build: Callable[[int], keras.Model]
@@ -77,6 +78,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     seed: int = 0
     name: str = ""
+    leak: str | None = None
 
 
 @dataclass

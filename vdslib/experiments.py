@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 # Errors that a reader can act on: a run that ends in one of them shows its message, not a traceback.
-OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError")
+OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError", "LeakError")
 
 
 class ParameterError(ValueError):

@@ -1,24 +1,38 @@
 """From telemetry to training data: chronological split, normalisation, windows (paper, section 2).
 
 The past and the future never mix: the split is by time, the scalers see no row of the test part, and a window
-belongs to a part only if all its rows do. Windows are strides over one scaled table, not copies.
+belongs to a part only if all its rows do. What would leak is refused unless it is named (``vdslib.guards``).
+Windows are strides over one scaled table, not copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.preprocessing import MinMaxScaler
 
+from vdslib import guards
+from vdslib.guards import Scalers
 from vdslib.repair import JITTER
 from vdslib.telemetry import TelemetryError, origin_of
 
-__all__ = ["USAGES", "Prepared", "Windows", "columns", "default_features", "folds", "prepare"]
+__all__ = [
+    "USAGES",
+    "Prepared",
+    "Windows",
+    "columns",
+    "default_features",
+    "divide",
+    "folds",
+    "prepare",
+    "resample",
+]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
 
@@ -33,6 +47,7 @@ class Windows:
     times  [samples]: time of row t+1 (UTC, datetime64)
     node   [samples]: name of the node
     last   [samples]: the scaled target in row t, the last one known
+    part   training, validation or test; "resampled" after ``resample``; empty where it is not known
     """
 
     x: np.ndarray
@@ -40,6 +55,7 @@ class Windows:
     times: np.ndarray
     node: np.ndarray
     last: np.ndarray
+    part: str = ""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -48,14 +64,19 @@ class Windows:
         """The samples at ``index``; a run of consecutive ones stays a view."""
         chosen = _as_slice(index) if isinstance(index, np.ndarray) else index
         return Windows(
-            self.x[chosen], self.y[chosen], self.times[chosen], self.node[chosen], self.last[chosen]
+            self.x[chosen],
+            self.y[chosen],
+            self.times[chosen],
+            self.node[chosen],
+            self.last[chosen],
+            self.part,
         )
 
     def step(self, h: int) -> Windows:
         """The same samples with one target only, h steps ahead (1 .. horizon): y is [samples, 1]."""
         if not 1 <= h <= self.y.shape[1]:
             raise ValueError(f"step {h} lies outside the horizon of {self.y.shape[1]}")
-        return Windows(self.x, self.y[:, h - 1 : h], self.times, self.node, self.last)
+        return replace(self, y=self.y[:, h - 1 : h])
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,9 @@ def prepare(
     horizon: int = 1,
     test: float = 0.2,
     validation: float = 0.2,
+    scalers: Scalers | None = None,
+    test_scalers: Scalers | None = None,
+    leak: str | None = None,
 ) -> Prepared:
     """Split, scale and cut ``frame`` (telemetry sorted by node and time) into windows.
 
@@ -97,11 +121,16 @@ def prepare(
     target rows is left out if it touches two parts, two nodes or two segments, spans a gap (a time step other
     than the node's median), or holds an empty value.
 
+    ``scalers`` are your own, fitted, of features and target; ``test_scalers`` those of the test part, if they differ.
+    ``leak`` names the one leak of ``guards.LEAKS`` that is wanted.
+
     Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
-    if a part has too few rows for one window; ValueError for impossible settings.
+    if a part has too few rows for one window; LeakError if a feature comes from later rows, or a scaler from the
+    test part, and ``leak`` does not name it; ValueError for impossible settings.
     """
     features = list(features)
     _check_settings(window, horizon, test, validation)
+    guards.check_name(leak, "prepare")
     table = _numbers(frame, columns(frame, features, target))
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     number, names = pd.factorize(frame["node"], use_na_sentinel=False)
@@ -111,24 +140,35 @@ def prepare(
     rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
-    x_scaler, y_scaler = MinMaxScaler().fit(rows[known]), MinMaxScaler().fit(goal[known])
+    _refuse_future(frame, features, target, leak)
+    if scalers is None:
+        x_scaler, y_scaler = MinMaxScaler().fit(rows[known]), MinMaxScaler().fit(goal[known])
+    else:
+        x_scaler, y_scaler = scalers
+    if scalers or test_scalers:
+        own = (x_scaler, y_scaler)
+        guards.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
     scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
+    if test_scalers and (part == 2).any():
+        scaled[part == 2] = test_scalers[0].transform(rows[part == 2])
+        y[part == 2] = test_scalers[1].transform(goal[part == 2])[:, 0]
 
     gap, usable = _breaks(times, number), _usable(scaled, y, window, horizon)
     if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
         gap[1:] |= np.diff(frame["segment"].to_numpy()) != 0
     starts = _starts(part, gap, usable, window + horizon)
 
-    def cut(chosen: np.ndarray) -> Windows:
-        return _windows(scaled, y, times, nodes, chosen, window, horizon)
+    def cut(chosen: np.ndarray, name: str) -> Windows:
+        return replace(_windows(scaled, y, times, nodes, chosen, window, horizon), part=name)
 
-    train, watched, unseen = (cut(starts[part[starts] == label]) for label in range(3))
+    labels = ("training", "validation", "test")
+    train, watched, unseen = (cut(starts[part[starts] == k], name) for k, name in enumerate(labels))
     wanted = {"training": (1, train), "validation": (validation, watched), "test": (test, unseen)}
     for name, (share, windows) in wanted.items():
         if share and not len(windows):
             raise _too_few(frame, features, target, window, horizon, name)
     either = _starts(part == 2, gap, usable, window + horizon)
-    full = cut(either[part[either] < 2])
+    full = cut(either[part[either] < 2], "training")
     return Prepared(train, watched, full, unseen, x_scaler, y_scaler, features, target, window, horizon)
 
 
@@ -156,6 +196,63 @@ def default_features(frame: pd.DataFrame, target: str, *, past: bool) -> list[st
     too; the target alone where there is no usage."""
     measured = [name for name in USAGES if name in frame and frame[name].notna().any()]
     return list(dict.fromkeys([*measured, target] if past or not measured else measured))
+
+
+def divide(
+    windows: Windows, train: np.ndarray, test: np.ndarray, *, leak: str | None = None
+) -> tuple[Windows, Windows]:
+    """Training and test part of ``windows`` by index arrays, as scikit-learn's splitters give them.
+
+    Raises LeakError if the test samples do not come after the training samples, if the two share rows, or if the
+    samples were resampled before; ``leak`` names the one leak of ``guards.LEAKS`` that is wanted.
+    """
+    guards.check_name(leak, "divide")
+    known, unseen = (replace(windows.take(np.asarray(each)), part="") for each in (train, test))
+    if not (len(known) and len(unseen)):
+        raise ValueError(f"both parts need samples, not {len(known)} and {len(unseen)}")
+    first, last = unseen.times.min(), known.times.max()
+    begins, ends = (str(time).split(".")[0] for time in (first, last))
+    if windows.part == "resampled":
+        guards.refuse("SMOTE before the split", "the samples were resampled before they are divided", leak)
+    elif last >= first:
+        guards.refuse("random split", f"training windows reach to {ends}, test windows begin {begins}", leak)
+    elif last + (windows.x.shape[1] + windows.y.shape[1]) * _step(windows) > first:
+        guards.refuse(
+            "windows across the split",
+            f"training windows to {ends} share rows with test windows from {begins}",
+            leak,
+        )
+    return replace(known, part="training"), replace(unseen, part="test")
+
+
+def resample(
+    windows: Windows, states: np.ndarray, sampler: Any, *, leak: str | None = None
+) -> tuple[Windows, np.ndarray]:
+    """Training windows with more samples of the rare states, and their states [samples].
+
+    ``sampler`` is an over-sampler of imbalanced-learn, such as SMOTE. It works on the flattened inputs, with the
+    targets and the last known value beside them (section 3.1, symbol 3); what it adds has no time (NaT) and no node.
+    Raises LeakError for windows of the test part, ValueError if the sampler does not keep the windows it is given.
+    """
+    guards.check_name(leak, "resample")
+    if windows.part == "test":
+        guards.refuse("SMOTE before the split", "windows of the test part are to be resampled", leak)
+    count, inputs = len(windows), windows.x.reshape(len(windows), -1)
+    flat = np.column_stack([inputs, windows.y, windows.last])
+    rows, states = sampler.fit_resample(flat, states)
+    if len(rows) < count or not np.array_equal(rows[:count], flat):
+        raise ValueError(f"{type(sampler).__name__} does not keep all windows: use an over-sampler")
+    added = len(rows) - count
+    x, y, last = np.split(rows, [inputs.shape[1], flat.shape[1] - 1], axis=1)
+    times = np.concatenate([windows.times, np.full(added, np.datetime64("NaT"), windows.times.dtype)])
+    node = np.concatenate([windows.node, np.full(added, "", dtype=object)])
+    shape = (len(rows), *windows.x.shape[1:])
+    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled"), states
+
+
+def _step(windows: Windows) -> Any:
+    """The usual time between one window and the next."""
+    return np.median(np.diff(np.unique(windows.times)))
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -189,6 +286,13 @@ def _check_settings(window: int, horizon: int, test: float, validation: float) -
         raise ValueError(f"window and horizon must be 1 or more, not {window} and {horizon}")
     if not (0 <= test < 1 and 0 <= validation < 1):
         raise ValueError(f"test and validation must be shares from 0 to below 1, not {test} and {validation}")
+
+
+def _refuse_future(frame: pd.DataFrame, features: list[str], target: str, leak: str | None) -> None:
+    """LeakError if a feature is made of later rows."""
+    for name, (origin, is_target) in guards.future_of(frame, features, target).items():
+        what = f"{origin_of(frame)}: feature '{name}' follows exactly from later rows of '{origin}'"
+        guards.refuse("target among the features" if is_target else "future rolling features", what, leak)
 
 
 def _numbers(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:

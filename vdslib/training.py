@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vdslib import engine
+from vdslib import engine, guards
 from vdslib._tensorflow import keras, seed_everything
 from vdslib.engine import History, Job, Settings, Trained
 from vdslib.preparation import Windows, folds
@@ -96,15 +96,17 @@ def fit(
     seed: int = 0,
     shuffle: bool = True,
     restore_best: bool = True,
+    leak: str | None = None,
 ) -> History:
     """Train a compiled `model` on `train` (x `[samples, time steps, features]`, y `[samples, horizon]`).
 
     After each epoch the loss on `validation` is taken. With `patience` above 0 training stops once it has
     not improved for that many epochs; `restore_best` then puts back the weights of the best epoch
     (without `validation` neither happens). The order of the batches comes from `seed` alone. ValueError when
-    there is nothing to train on.
+    there is nothing to train on; LeakError when the test part would be watched and `leak` does not name that.
     """
     _refuse_empty(train)
+    _refuse_watching(validation, patience > 0 or restore_best, leak)
     seed_everything(seed)
     watched = validation is not None and len(validation) > 0
     callbacks: list[keras.callbacks.Callback] = [_Progress()] if sys.stdout.isatty() else []
@@ -140,7 +142,7 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
     processor's cores train side by side (`vdslib.engine`). A job's outcome depends on its own seed and data;
     the jobs beside it touch the last digits at most. A model's optimiser starts anew if `fit` goes on with it.
     ValueError where a job has nothing to train on, no epoch, validation windows of another shape, or the model of
-    another job.
+    another job; LeakError where it would watch the test part and its `leak` does not name that.
     """
     trained = [Trained(_built(job), History()) for job in jobs]
     if len({id(each.model) for each in trained}) < len(jobs):
@@ -182,10 +184,22 @@ def _refuse_empty(windows: Windows) -> None:
         raise ValueError("there are no training windows")
 
 
+def _refuse_watching(watched: Windows | None, decides: bool, leak: str | None) -> None:
+    """LeakError if test windows are watched; `decides`: the losses on them would stop training or choose weights."""
+    guards.check_name(leak, "fit")
+    part = watched.part if watched is not None else ""
+    if part == "resampled":
+        guards.refuse("SMOTE before the split", "the windows to watch were resampled", leak)
+    elif part == "test":
+        name = "early stopping on the test set" if decides else "best test epoch reported"
+        guards.refuse(name, "the windows to watch are those of the test part", leak)
+
+
 def _built(job: Job) -> keras.Model:
     """The compiled model of a job whose data and settings fit together."""
     _refuse_empty(job.train)
     how, watched = job.settings, job.validation
+    _refuse_watching(watched, how.patience > 0 or how.restore_best, job.leak)
     if how.epochs < 1:
         raise ValueError(f"epochs must be 1 or more, not {how.epochs}")
     for name in ("x", "y"):
@@ -234,6 +248,7 @@ def _fit_as_asked(job: Job, model: keras.Model) -> History:
         seed=job.seed,
         shuffle=how.shuffle,
         restore_best=how.restore_best,
+        leak=job.leak,
     )
 
 
