@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge as _Ridge
+from threadpoolctl import threadpool_limits
 
 from vdslib.history import History, find_period
 from vdslib.preparation import Windows
@@ -27,6 +28,8 @@ __all__ = [
     "SeasonalNaive",
     "TrainingMean",
     "baselines",
+    "boosted",
+    "lagged",
     "register",
 ]
 
@@ -189,26 +192,35 @@ def lagged(windows: Windows, lags: int) -> np.ndarray:
 class GradientBoosting:
     """Gradient boosted trees (scikit-learn's histogram kind) on the last ``lags`` rows of all features.
 
-    One model of ``trees`` trees for each step of the horizon. No early stopping: its validation rows would be drawn
-    at random, among their neighbours in time.
+    One model of ``trees`` trees for each step of the horizon.
     """
 
-    def __init__(self, lags: int = 10, trees: int = 100, learning_rate: float = 0.05) -> None:
-        self.lags = lags
-        self.settings = {"max_iter": trees, "learning_rate": learning_rate, "early_stopping": False}
+    def __init__(self, lags: int = 10, trees: int = 100) -> None:
+        self.lags, self.trees = lags, trees
         self.models: list[HistGradientBoostingRegressor] = []
 
     def fit(self, windows: Windows) -> Self:
-        x = lagged(windows, self.lags)
-        self.models = [
-            HistGradientBoostingRegressor(random_state=0, **self.settings).fit(x, goal)
-            for goal in windows.y.T
-        ]
+        self.models = boosted(lagged(windows, self.lags), windows.y, max_iter=self.trees)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
         x = lagged(windows, self.lags)
         return np.column_stack([model.predict(x) for model in self.models])
+
+
+def boosted(x: np.ndarray, y: np.ndarray, **settings: Any) -> list[HistGradientBoostingRegressor]:
+    """Boosted trees from ``x`` [samples, values] to each column of ``y``, small and slow to learn.
+
+    No early stopping: its validation rows would be drawn at random, among their neighbours in time.
+    """
+    # one thread: on a busy machine several wait for each other for minutes, and their sums differ in the last digits
+    with threadpool_limits(1, user_api="openmp"):
+        return [
+            HistGradientBoostingRegressor(
+                learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=0, **settings
+            ).fit(x, goal)
+            for goal in y.T
+        ]
 
 
 class Oracle:

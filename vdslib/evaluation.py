@@ -73,10 +73,16 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return float(np.mean(_difference(y_true, y_pred)))
 
 
-def mase(y_true: ArrayLike, y_pred: ArrayLike, scale: float) -> float:
-    """Mean absolute scaled error: MAE / ``scale``, the MAE of the seasonal naive forecast in the training part
-    (`vdslib.history.seasonal_error`; Hyndman and Koehler 2006). NaN if that is 0."""
-    return mae(y_true, y_pred) / scale if scale > 0 else float("nan")
+def mase(y_true: ArrayLike, y_pred: ArrayLike, scale: ArrayLike) -> float:
+    """Mean absolute scaled error: mean of |y_pred - y_true| / ``scale``, the MAE of the seasonal naive forecast in the
+    training part (`vdslib.history.seasonal_error`; Hyndman and Koehler 2006).
+
+    One scale, or one for each sample as [samples, 1]. NaN if one is 0 or unknown.
+    """
+    scales = np.asarray(scale, dtype=float)
+    if not (scales > 0).all():
+        return float("nan")
+    return float(np.mean(np.abs(_difference(y_true, y_pred)) / scales))
 
 
 def skill(error: float, reference_error: float) -> float:
@@ -217,7 +223,7 @@ def evaluate(
         for node, chosen in cells.items():
             for step, steps in _steps(windows.y.shape[1]).items():
                 part = {key: values[chosen, steps] for key, values in arrays.items()}
-                values = _errors(part, scale[chosen], unit)
+                values = _errors(part, None if scale is None else scale[chosen], unit)
                 if node in lines and step:
                     values["shift"] = _shift(lines[node], windows.y[:, step - 1], forecast[:, step - 1], step)
                 values |= _judged(bands, windows.y, chosen, steps, unit)
@@ -239,15 +245,15 @@ def _steps(horizon: int) -> dict[int, slice]:
     return result | {0: slice(None)} if horizon > 1 else result
 
 
-def _scales(windows: Windows, train: Windows | None, period: int | None) -> np.ndarray:
-    """For each sample the error that MASE divides by; NaN without training windows of its node."""
+def _scales(windows: Windows, train: Windows | None, period: int | None) -> np.ndarray | None:
+    """[samples, 1]: the error that MASE divides by; NaN without training windows of the sample's node."""
     if train is None:
-        return np.full(len(windows), np.nan)
+        return None
     errors = seasonal_error(train, period or find_period(train))
-    return np.array([errors.get(node, np.nan) or np.nan for node in windows.node])
+    return np.array([[errors.get(node, np.nan)] for node in windows.node])
 
 
-def _errors(part: Mapping[str, np.ndarray], scale: np.ndarray, unit: float | None) -> dict[str, float]:
+def _errors(part: Mapping[str, np.ndarray], scale: np.ndarray | None, unit: float | None) -> dict[str, float]:
     true, forecast = part["true"], part["forecast"]
     squared = mse(true, forecast)
     values = {"mse": squared, "mae": mae(true, forecast), "rmse": squared**0.5}
@@ -256,8 +262,8 @@ def _errors(part: Mapping[str, np.ndarray], scale: np.ndarray, unit: float | Non
     if unit is not None:
         powers = {"mse": 2, "mae": 1, "rmse": 1, "bias": 1}
         values |= {f"{name}_unit": values[name] * unit**power for name, power in powers.items()}
-    if np.isfinite(scale).all():
-        values["mase"] = mase(true / scale[:, None], forecast / scale[:, None], 1.0)
+    if scale is not None:
+        values["mase"] = mase(true, forecast, scale)
     return values
 
 
@@ -296,9 +302,9 @@ def _judged(
 ) -> dict[str, float]:
     values = {}
     for coverage, (lower, upper) in bands.items():
-        ends = [array[chosen, steps] for array in (true, lower, upper)]
-        values[f"coverage_{100 * coverage:g}"] = float(covered(*ends).mean())
-        values[f"winkler_{100 * coverage:g}"] = score = float(winkler(*ends, coverage).mean())
+        y, low, high = (array[chosen, steps] for array in (true, lower, upper))
+        values[f"coverage_{100 * coverage:g}"] = float(covered(y, low, high).mean())
+        values[f"winkler_{100 * coverage:g}"] = score = float(winkler(y, low, high, coverage).mean())
         if unit is not None:
             values[f"winkler_{100 * coverage:g}_unit"] = score * unit
     return values

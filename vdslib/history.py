@@ -59,7 +59,7 @@ class History:
             old = result.get(node, np.empty(0))
             series = np.full(max(len(old), last[chosen].max() + 1 + after), np.nan)
             series[: len(old)] = old
-            for back in range(before.shape[1]):
+            for back in reversed(range(before.shape[1])):
                 series[last[chosen] - back] = before[chosen, -1 - back]
             for ahead in range(after):
                 series[last[chosen] + 1 + ahead] = windows.y[chosen, ahead]
@@ -85,29 +85,38 @@ def runs(windows: Windows) -> list[np.ndarray]:
 
 
 def find_period(windows: Windows, least: float = 0.1) -> int:
-    """The season of training windows in rows: the lag of the autocorrelation's highest peak, 1 where there is none.
+    """The season of training windows in rows: by the peaks of its autocorrelation; 1 where there is none.
 
     The autocorrelation (mean over the nodes, gaps bridged by straight lines) is taken up to a third of the series.
-    A peak is a local maximum above ``least`` that comes after the autocorrelation's first fall below 0. Of peaks
-    within 10% of the highest the earliest counts, since two seasons are not one.
+    A peak is the highest value within a quarter of its lag, above ``least``, after the autocorrelation's first fall
+    below 0. Of the peaks at least half as high as the highest the earliest counts, since two seasons are not one.
+    Noise moves a peak, so of the periods within 2% of it the one is taken whose sine and cosine fit the series best.
     """
-    curves = []
-    for series in History(windows).values.values():
-        values = _bridged(series)
-        if len(values) >= 12 and values.std() > 0:
-            curves.append(acf(values, nlags=len(values) // 3, fft=True))
-    if not curves:
+    nodes = [_bridged(series) for series in History(windows).values.values()]
+    nodes = [values for values in nodes if len(values) >= 12 and values.std() > 0]
+    if not nodes:
         return 1
+    curves = [acf(values, nlags=len(values) // 3, fft=True) for values in nodes]
     curve = np.mean([each[: min(map(len, curves))] for each in curves], axis=0)
     below = np.flatnonzero(curve < 0)
     if not len(below):
         return 1
-    middle = curve[1:-1]
-    peaks = np.flatnonzero((middle >= curve[:-2]) & (middle > curve[2:]) & (middle > least)) + 1
-    peaks = peaks[peaks > below[0]]
-    if not len(peaks):
+    lags = range(max(2, int(below[0])), int(len(curve) / 1.25))
+    peaks = [lag for lag in lags if curve[lag] == curve[lag - lag // 4 : lag + lag // 4 + 1].max() > least]
+    if not peaks:
         return 1
-    return int(peaks[curve[peaks] >= 0.9 * curve[peaks].max()][0])
+    highest = max(curve[peaks])
+    peak = next(lag for lag in peaks if curve[lag] >= highest / 2)
+    reach = max(1, round(0.02 * peak))
+    near = range(max(2, peak - reach), peak + reach + 1)
+    return max(near, key=lambda period: sum(map(_wave, nodes, [period] * len(nodes))))
+
+
+def _wave(values: np.ndarray, period: int) -> float:
+    """The share of a series' variance that one wave of this period explains."""
+    turns = np.exp(-2j * np.pi * np.arange(len(values)) / period)
+    centred = values - values.mean()
+    return float(2 * np.abs(turns @ centred) ** 2 / (len(values) * (centred @ centred)))
 
 
 def _bridged(series: np.ndarray) -> np.ndarray:

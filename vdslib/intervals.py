@@ -14,7 +14,7 @@ from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import ArrayLike
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from vdslib.baselines import Forecasts, lagged
+from vdslib.baselines import Forecasts, boosted, lagged
 from vdslib.history import History
 from vdslib.preparation import Windows, folds
 
@@ -124,7 +124,8 @@ class AdaptiveConformal(Conformal):
 
     def calibrate(self, windows: Windows) -> Self:
         self.history = History(windows)
-        return super().calibrate(windows)
+        # in time over all nodes, so that the earliest scores are the first to go
+        return super().calibrate(windows.take(np.argsort(windows.times, kind="stable")))
 
     def _reach(self, windows: Windows, forecast: np.ndarray, coverage: float) -> np.ndarray:
         rows, known = self.history.rows(windows), self.history.known_to(windows)
@@ -180,13 +181,7 @@ class BoostedQuantiles:
     def fit(self, windows: Windows) -> Self:
         x = lagged(windows, self.lags)
         for level in self.levels:
-            blank = {"loss": "quantile", "quantile": level, "early_stopping": False, "random_state": 0}
-            self.models[level] = [
-                HistGradientBoostingRegressor(
-                    learning_rate=0.05, max_iter=self.trees, max_leaf_nodes=15, **blank
-                ).fit(x, goal)
-                for goal in windows.y.T
-            ]
+            self.models[level] = boosted(x, windows.y, max_iter=self.trees, loss="quantile", quantile=level)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from arch.bootstrap import MCS, StationaryBootstrap, optimal_block_length
 from numpy.typing import ArrayLike
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.tsa.stattools import diebold_mariano_test
 
@@ -82,8 +81,8 @@ def diebold_mariano(
     result = diebold_mariano_test(
         np.zeros(len(a)), a, b, lags=used, criterion=lambda _, loss: loss, harvey_adj=True, horizon=horizon
     )
-    p_value = float(stats.t.cdf(result.statistic, df=len(a) - 1))
-    return DieboldMariano(float(result.statistic), p_value, used)
+    half = float(result.pvalue) / 2
+    return DieboldMariano(float(result.statistic), half if result.statistic < 0 else 1 - half, used)
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -133,8 +132,8 @@ def model_confidence_set(
     test = MCS(unique, size, reps=repetitions, block_size=block, seed=seed)
     test.compute()
     found = test.pvalues["Pvalue"]
-    twin = {name: next(other for other in unique if (table[name] == unique[other]).all()) for name in table}
-    return pd.Series({name: float(found[twin[name]]) for name in table})
+    twin = [next(other for other in unique if (table[name] == unique[other]).all()) for name in table]
+    return pd.Series(found.loc[twin].to_numpy(), table.columns)
 
 
 def versus(
@@ -153,7 +152,9 @@ def versus(
     reference's own test is empty. ``horizon``: the longest step in the losses.
     """
     if reference not in table:
-        raise ValueError(f"no losses of {reference!r}, only of {', '.join(table)}: fit it beside the others")
+        raise ValueError(
+            f"no losses of {reference!r}, only of {', '.join(map(str, table))}: fit it beside the others"
+        )
     base = table[reference]
     rows = {}
     for name in table:
