@@ -49,6 +49,7 @@ MODULES = (
     "intervals",
     "evaluation",
     "significance",
+    "standings",
     "forecastability",
     "experiments",
     "judging",
