@@ -261,14 +261,13 @@ def test_the_source_of_ones_own_runs_as_printed(tmp_path, monkeypatch, capsys):
         assert cli.main(["import", wrong, "--out", "x.csv"]) == 2
 
 
-def test_the_forecaster_of_ones_own_runs_as_printed(monkeypatch):
+def test_the_forecaster_of_ones_own_runs_as_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "_registered", dict(baselines._registered))
     own, *rest = blocks(BOOK / "own-forecaster.md", "python")
     body = [line for line in own.partition("@register")[2].splitlines() if line.strip()]
     assert len(body) <= 20
-    names = {"__name__": "own_forecaster"}
-    for block in [own, *rest]:
-        exec(compile(block, "own-forecaster.md", "exec"), names)
+    (tmp_path / "own.py").write_text("\n".join([own, *rest]))
+    names = runpy.run_path(str(tmp_path / "own.py"))
     assert {"analogues", "persistence", "mean", "ridge", "ARIMA"} <= set(names["table"].index)
     assert names["table"].loc["analogues", "skill"] > 0
     assert names["held"] == pytest.approx(0.8, abs=0.1)

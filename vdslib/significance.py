@@ -133,7 +133,7 @@ def model_confidence_set(
     test.compute()
     found = test.pvalues["Pvalue"]
     twin = [next(other for other in unique if (table[name] == unique[other]).all()) for name in table]
-    return pd.Series(found.loc[twin].to_numpy(), table.columns)
+    return pd.Series(found.reindex(pd.Index(twin)).to_numpy(), table.columns)
 
 
 def versus(

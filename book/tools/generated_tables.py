@@ -47,6 +47,7 @@ MODULES = (
     "baselines",
     "classical",
     "intervals",
+    "quantiles",
     "evaluation",
     "significance",
     "standings",
