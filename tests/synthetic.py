@@ -60,6 +60,27 @@ def _node(number, second, demand, active_nodes, random):
     )
 
 
+def planted(values: np.ndarray, node: str = "system") -> pd.DataFrame:
+    """Telemetry of one node whose CPU usage is ``values``, one a second."""
+    start = pd.Timestamp("2026-01-05T08:00:00Z")
+    return pd.DataFrame(
+        {
+            "timestamp": start + pd.to_timedelta(np.arange(len(values)), unit="s"),
+            "node": node,
+            "cpu_usage": values,
+        }
+    )
+
+
+def autoregression(n: int, weight: float = 0.9, seed: int = 0) -> np.ndarray:
+    """A series whose next value is ``weight`` times the last plus a standard normal shock."""
+    shocks = np.random.default_rng(seed).standard_normal(n)
+    values = np.zeros(n)
+    for t in range(1, n):
+        values[t] = weight * values[t - 1] + shocks[t]
+    return values
+
+
 TRACE_HEADER = (
     "Timestamp [ms];\tCPU cores;\tCPU capacity provisioned [MHZ];\tCPU usage [MHZ];\tCPU usage [%];\t"
     "Memory capacity provisioned [KB];\tMemory usage [KB];\tDisk read throughput [KB/s];\t"

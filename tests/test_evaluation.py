@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics
-from synthetic import recording
+from synthetic import autoregression, planted, recording
 
-from vdslib import evaluation, telemetry
+from vdslib import evaluation, intervals, telemetry
 from vdslib.baselines import Oracle, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import reading_of_curves, shift_test
 from vdslib.preparation import USAGES, prepare
@@ -183,55 +183,132 @@ def test_summary_by_hand():
     assert np.isnan(table.loc["b", "mse spread"])
 
 
-def test_predictability_by_hand(series):
-    table = evaluation.predictability(series, targets=["cpu_usage"], horizons=[1, 10]).set_index("horizon")
-    values, count = series["cpu_usage"].to_numpy(), len(series)
-    known = count - round(0.2 * count)
-    scaled = (values - values[:known].min()) / np.ptp(values[:known])
-    for h in (1, 10):
-        ahead = scaled[known + 9 + h :]  # the first window of the test part starts with its first row
-        assert table.loc[h, "windows"] == len(ahead)
-        assert table.loc[h, "persistence"] == pytest.approx(np.mean((ahead - scaled[known + 9 : -h]) ** 2))
-        assert table.loc[h, "mean"] == pytest.approx(np.mean((ahead - scaled[9 + h : known].mean()) ** 2))
-        assert table.loc[h, "gain over mean"] == pytest.approx(
-            1 - table.loc[h, "ridge"] / table.loc[h, "mean"]
-        )
-        assert table.loc[h, "gain over persistence"] == pytest.approx(
-            1 - table.loc[h, "ridge"] / table.loc[h, "persistence"]
-        )
+def table_of(models, data, **options):
+    """Values by model, metric, horizon and node of a table on the test part."""
+    tidy = evaluation.evaluate(models, data.test, data.train, to_units=data.to_units, **options)
+    assert list(tidy) == ["origin", "node", "horizon", "model", "seed", "fold", "metric", "value"]
+    assert not tidy.duplicated(["node", "horizon", "model", "seed", "metric"]).any()
+    return tidy.set_index(["model", "metric", "horizon", "node"])["value"].sort_index()
 
 
-def test_predictability_tells_a_pattern_from_a_random_walk():
-    count = 3000
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "timestamp": pd.Timestamp("2026-01-05T08:00:00Z") + pd.to_timedelta(np.arange(count), unit="s"),
-            "node": "node-1",
-            "cpu_usage": 50 + 40 * np.sin(np.arange(count) / 20) + random.standard_normal(count),
-            "memory_usage": 500 + np.cumsum(random.standard_normal(count)),
-        }
+@pytest.fixture(scope="module")
+def two_nodes():
+    frame = pd.concat([planted((1 + n) * autoregression(500, seed=n), f"node-{n}") for n in range(2)])
+    return prepare(frame, features=["cpu_usage"], target="cpu_usage", window=6, horizon=3)
+
+
+def test_every_measure_equals_scikit_learn_or_its_definition(two_nodes):
+    data = two_nodes
+    ridge = Ridge().fit(data.train)
+    values = table_of({"ridge": ridge}, data, period=1)
+    forecast, unit = ridge.forecast(data.test), data.to_units
+    for node, rows in (("node-1", data.test.node == "node-1"), ("all", slice(None))):
+        for step, steps in ((2, [1]), (0, [0, 1, 2])):
+            true, guess = data.test.y[rows][:, steps], forecast[rows][:, steps]
+            found = values.loc["ridge", :, step, node]
+            assert found["mse"] == pytest.approx(metrics.mean_squared_error(true, guess))
+            assert found["mae"] == pytest.approx(metrics.mean_absolute_error(true, guess))
+            assert found["rmse_unit"] == pytest.approx(
+                metrics.root_mean_squared_error(unit(true).ravel(), unit(guess).ravel())
+            )
+            assert found["mse_unit"] == pytest.approx(metrics.mean_squared_error(unit(true), unit(guess)))
+            assert found["mae_unit"] == pytest.approx(metrics.mean_absolute_error(unit(true), unit(guess)))
+            assert found["bias_unit"] == pytest.approx(np.mean(unit(guess) - unit(true)))
+            naive = np.repeat(data.test.last[rows][:, None], len(steps), axis=1)
+            assert found["skill"] == pytest.approx(1 - found["mse"] / metrics.mean_squared_error(true, naive))
+
+
+def test_mase_by_hand(two_nodes):
+    # training part 1 3 2 6: one row apart |2|, |1|, |4|; two rows apart |1|, |3|
+    assert evaluation.mase([5.0, 8.0], [6.0, 5.0], 2.0) == pytest.approx(1)
+    assert evaluation.mase([5.0, 8.0], [6.0, 5.0], 7 / 3) == pytest.approx(6 / 7)
+    assert evaluation.mase([[5.0], [8.0]], [[6.0], [5.0]], [[1.0], [2.0]]) == pytest.approx((1 + 1.5) / 2)
+    assert np.isnan(evaluation.mase([1.0], [2.0], 0.0))
+    values = [1.0, 3, 2, 6, 0, 0, 0, 0, 5, 8]  # the last two are forecast by what lies before them
+    data = prepare(
+        planted(np.array(values)),
+        features=["cpu_usage"],
+        target="cpu_usage",
+        window=1,
+        test=0.2,
+        validation=0,
     )
-    table = evaluation.predictability(frame, ["cpu_usage", "memory_usage"], [10]).set_index("target")
-    assert table.loc["cpu_usage", "gain over persistence"] > 0.9
-    assert table.loc["memory_usage", "gain over persistence"] < 0.1
+    scaled = np.diff(values[:8])
+    found = table_of({"persistence": Persistence().fit(data.train)}, data, period=1)
+    assert found["persistence", "mase", 1, "system"] == pytest.approx(3 / np.abs(scaled).mean())
 
 
-def test_bounds_by_hand():
-    count = 100
-    productivity = np.full(count, 100.0)
-    productivity[80:85] = 50  # overloaded, two nodes of two
-    productivity[85:89] = 70  # overloaded, one node
-    productivity[89] = 90
-    productivity[90:95] = np.nan
-    productivity[:80] = 0  # before the test part: not looked at
-    active = np.where((np.arange(count) >= 85) & (np.arange(count) < 95), 1, 2)
-    frame = pd.DataFrame({"system_productivity": productivity, "active_nodes": active})
-    table = evaluation.bounds(frame).set_index("figure")
-    values = [*table["value"]]
-    judged = np.concatenate([productivity[80:90], productivity[95:]])
-    assert values[0] == pytest.approx(np.percentile(judged, 95) - np.percentile(judged, 5))
-    assert values[1:] == pytest.approx([9 / 15, 5 / 15, 5 / 15, 4 / 15])
-    assert table["met"].tolist() == [True, True, True, True, True]
-    calm = evaluation.bounds(frame.assign(system_productivity=96.0))
-    assert calm["met"].tolist() == [False, False, True, False, False]
+def test_a_scaled_naive_forecast_has_mase_1_on_training_windows():
+    data = prepare(planted(autoregression(400)), features=["cpu_usage"], target="cpu_usage", window=1)
+    model = {"persistence": Persistence().fit(data.train)}
+    table = evaluation.evaluate(model, data.train, data.train, period=1).set_index("metric")["value"]
+    assert table["mase"] == pytest.approx(1)
+
+
+def test_the_shift_test_and_skill_unmask_the_last_value(two_nodes):
+    class Late(Persistence):
+        pass
+
+    found = table_of({"late": Late().fit(two_nodes.train), "oracle": Oracle()}, two_nodes)
+    for step in (1, 2, 3):
+        for node in ("node-0", "node-1"):
+            assert found["late", "shift", step, node] == step and found["oracle", "shift", step, node] == 0
+        assert found["late", "skill", step, "all"] == 0
+    assert found["oracle", "mse", 0, "all"] == 0 and found["oracle", "skill", 0, "all"] == 1
+    assert found["oracle", "mase", 0, "all"] == 0 and found["oracle", "bias_unit", 0, "all"] == 0
+
+
+def test_shifts_are_not_taken_across_gaps():
+    true = np.sin(np.arange(200) / 7)
+    series = np.concatenate([true[3:100], [np.nan], true[103:]])
+    late = np.concatenate([true[:97], [np.nan], true[100:-3]])
+    shift = shift_test(series, late)
+    assert shift.best == 3 and shift.errors[3] == pytest.approx(0)
+
+
+def test_intervals_are_judged(two_nodes):
+    data = two_nodes
+    model = intervals.Conformal(Ridge()).fit(data.train)
+    found = table_of({"ridge": model, "bare": Ridge().fit(data.train)}, data)
+    lower, upper = model.interval(data.test, 0.8)
+    rows = data.test.node == "node-0"
+    inside = intervals.covered(data.test.y, lower, upper)
+    score = intervals.winkler(*(data.to_units(each) for each in (data.test.y, lower, upper)), 0.8)
+    assert found["ridge", "coverage_80", 2, "node-0"] == pytest.approx(inside[rows, 1].mean())
+    assert found["ridge", "winkler_80_unit", 0, "all"] == pytest.approx(score.mean())
+    assert found["ridge", "coverage_95", 0, "all"] > found["ridge", "coverage_80", 0, "all"]
+    assert "coverage_80" not in found.loc["bare"].index.get_level_values("metric")
+
+
+def test_the_spread_of_a_backtest_is_over_seeds_and_folds(two_nodes):
+    class Noisy(Persistence):
+        def __init__(self, seed):
+            self.seed = seed
+
+        def forecast(self, windows):
+            noise = np.random.default_rng(self.seed).standard_normal(windows.y.shape)
+            return super().forecast(windows) + 0.1 * noise
+
+    makers = {"noisy": Noisy, "persistence": lambda seed: Persistence()}
+    tidy = evaluation.backtest(makers, two_nodes.train_full, 3, seeds=(4, 5), period=1)
+    assert set(tidy["fold"]) == {1, 2, 3} and set(tidy["seed"]) == {4, 5}
+    assert tidy.groupby("fold")["origin"].nunique().eq(1).all() and tidy["origin"].is_monotonic_increasing
+    one = tidy[(tidy["model"] == "noisy") & (tidy["metric"] == "mse")]
+    one = one[(one["node"] == "all") & (one["horizon"] == 0)]["value"]
+    table = evaluation.summary(tidy)
+    assert len(one) == 6
+    assert table.loc["noisy", "mse"] == pytest.approx(one.mean())
+    assert table.loc["noisy", "mse spread"] == pytest.approx(one.std())
+    by_step = evaluation.summary(tidy, ["model", "horizon"])
+    assert [*by_step.loc["persistence"].index] == [1, 2, 3]
+    assert by_step.loc[("persistence", 3), "mse"] > by_step.loc[("persistence", 1), "mse"]
+    assert set(evaluation.summary(tidy, ["node"]).index) == {"node-0", "node-1"}
+
+
+def test_the_short_form_agrees_with_the_long_one(two_nodes):
+    model = {"ridge": Ridge().fit(two_nodes.train)}
+    short = evaluation.compare(model, two_nodes.test).set_index("metric")["value"]
+    found = table_of(model, two_nodes)
+    assert list(short.index) == ["mse", "mae", "rmse", "skill"]
+    for metric, value in short.items():
+        assert value == found["ridge", metric, 0, "all"]

@@ -36,12 +36,14 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
             for name in [getattr(node, "module", None) or "", *(a.name for a in node.names)]
         }
     }
-    of_networks = {f"vdslib.{name}" for name in ("models", "stacked", "engine", "training")}
+    of_networks = {f"vdslib.{name}" for name in ("models", "stacked", "engine", "training", "quantiles")}
     assert names - of_networks == {"vdslib._tensorflow"}
     users = {
         module for module, tree in TREES.items() if "vdslib._tensorflow" in inputs.closure(tree, MODULES)
     }
-    assert users == of_networks | {"vdslib.leaks", "vdslib.planted_leaks"}  # which train some
+    assert users == of_networks | {
+        f"vdslib.{name}" for name in ("generalisation", "leaks", "planted_leaks")
+    }  # which train some
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.split(".")[-1].startswith("_")])

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
-from vdslib import cli, experiments, sources, telemetry
+from vdslib import baselines, cli, experiments, sources, telemetry
 from vdslib.damage import FAULTS
 from vdslib.testbed import recorder, workload
 
@@ -261,6 +261,18 @@ def test_the_source_of_ones_own_runs_as_printed(tmp_path, monkeypatch, capsys):
     (tmp_path / "local.txt").write_text((tmp_path / "web-1.txt").read_text().replace("UTC", "CET"))
     for wrong in ("vmstat:none.txt", "vmstat:local.txt"):
         assert cli.main(["import", wrong, "--out", "x.csv"]) == 2
+
+
+def test_the_forecaster_of_ones_own_runs_as_printed(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "_registered", dict(baselines._registered))
+    own, *rest = blocks(BOOK / "own-forecaster.md", "python")
+    body = [line for line in own.partition("@register")[2].splitlines() if line.strip()]
+    assert len(body) <= 20
+    (tmp_path / "own.py").write_text("\n".join([own, *rest]))
+    names = runpy.run_path(str(tmp_path / "own.py"))
+    assert {"analogues", "persistence", "mean", "ridge", "ARIMA"} <= set(names["table"].index)
+    assert names["table"].loc["analogues", "skill"] > 0
+    assert names["held"] == pytest.approx(0.8, abs=0.1)
 
 
 # ---------------------------------------------------------------------------------------------- datasheet

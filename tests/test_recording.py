@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import evaluation, experiments, telemetry
+from vdslib import experiments, forecastability, telemetry
 from vdslib.testbed import recorder, workload
 
 DATA = experiments.root() / "data"
@@ -55,12 +55,12 @@ def test_it_has_the_plan_and_the_load_of_the_seed_in_its_command(system, sheet):
 
 
 def test_its_target_moves_enough_to_be_worth_a_forecast(system):
-    table = evaluation.bounds(system)
+    table = forecastability.bounds(system)
     assert table["met"].all(), table.to_string()
 
 
 def test_there_is_something_to_learn(system):
-    table = evaluation.predictability(system)
+    table = forecastability.predictability(system)
     assert len(table) == 4
     gains = table[["gain over persistence", "gain over mean"]].min(axis=1)
     assert gains.max() >= 0.1, table.to_string()
@@ -75,7 +75,7 @@ def test_the_datasheet_has_the_figures_of_the_file(system, sheet):
     assert figures(sheet, "seconds at 95 percent or more")[0] == pytest.approx(
         100 * (part >= 95).mean(), abs=0.6
     )
-    for row in evaluation.predictability(system).to_dict("records"):
+    for row in forecastability.predictability(system).to_dict("records"):
         shares = [row["mean"] / row["persistence"], row["ridge"] / row["persistence"]]
         found = figures(sheet, f"`{row['target']}` | {row['horizon']}")
         assert found == pytest.approx([1, *shares], abs=0.006), row

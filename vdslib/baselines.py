@@ -1,15 +1,41 @@
-"""What a network has to beat. All forecasters, the LSTM too, have one protocol: ``fit`` and ``forecast``."""
+"""What a network has to beat. All forecasters, the LSTM too, have one protocol: ``fit`` and ``forecast``.
+
+A forecaster joins the tables by `register`; `baselines` lists those that did, a reader's own among them.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge as _Ridge
+from threadpoolctl import threadpool_limits
 
+from vdslib.history import History, find_period
 from vdslib.preparation import Windows
+from vdslib.sources import import_own
 
-__all__ = ["Forecasts", "Oracle", "Persistence", "Ridge", "TrainingMean"]
+__all__ = [
+    "Drift",
+    "Forecasts",
+    "GradientBoosting",
+    "Oracle",
+    "Persistence",
+    "Ridge",
+    "SeasonalNaive",
+    "TrainingMean",
+    "baselines",
+    "boosted",
+    "lagged",
+    "register",
+]
+
+# The modules that register more. They are imported when asked for, since they import from here.
+ADAPTERS = tuple(f"vdslib.{name}" for name in ("classical",))
+OWN = "VDS_FORECASTERS"  # this variable names Python files with forecasters of a reader's own
 
 
 class Forecasts(Protocol):
@@ -24,6 +50,43 @@ class Forecasts(Protocol):
         ...
 
 
+Made = TypeVar("Made", bound=Callable[[], Forecasts])
+_registered: dict[str, Callable[[], Forecasts]] = {}
+
+
+def register(name: str) -> Callable[[Made], Made]:
+    """Decorator: a class with ``fit`` and ``forecast``, made without arguments, joins the tables as ``name``.
+
+    A name that another module holds already is a ValueError; the same module may register again, as a notebook's
+    cell that runs twice does.
+    """
+
+    def add(made: Made) -> Made:
+        holder = _registered[name].__module__ if name in _registered else made.__module__
+        if holder != made.__module__:
+            raise ValueError(f"the forecaster {name!r} is registered by {holder} already: take another name")
+        missing = [method for method in ("fit", "forecast") if not hasattr(made, method)]
+        if missing:
+            raise ValueError(
+                f"the forecaster {name!r} has no method {' and no '.join(missing)}: give it both"
+            )
+        _registered[name] = made
+        return made
+
+    return add
+
+
+def baselines() -> dict[str, Callable[[], Forecasts]]:
+    """All registered forecasters, name to class: ours from the simplest on, then those of this program and of the
+    files that the variable VDS_FORECASTERS names (separated like the folders of PATH)."""
+    for module in ADAPTERS:
+        importlib.import_module(module)
+    import_own(OWN)
+    ours = [name for name, made in _registered.items() if made.__module__.startswith("vdslib.")]
+    return {name: _registered[name] for name in [*ours, *(name for name in _registered if name not in ours)]}
+
+
+@register("persistence")
 class Persistence:
     """The last known value, for every step of the horizon."""
 
@@ -37,6 +100,7 @@ class Persistence:
         return np.repeat(np.asarray(windows.last, dtype=float)[:, None], self.horizon, axis=1)
 
 
+@register("mean")
 class TrainingMean:
     """The mean of each step's target over the training windows: a constant, blind to its input."""
 
@@ -50,6 +114,57 @@ class TrainingMean:
         return np.tile(self.mean, (len(windows), 1))
 
 
+@register("seasonal naive")
+class SeasonalNaive:
+    """The value one season earlier, of the latest season that is known at that place; the last value if none is.
+
+    The season, in rows, is found in the training windows (`find_period`) unless given. Windows that follow one
+    another tell each other the past: asked for a few windows, it knows less than asked for all.
+    """
+
+    def __init__(self, period: int | None = None) -> None:
+        self.given, self.period = period, period or 1
+
+    def fit(self, windows: Windows) -> Self:
+        self.history, self.horizon = History(windows), windows.y.shape[1]
+        self.period = self.given or find_period(windows)
+        return self
+
+    def forecast(self, windows: Windows) -> np.ndarray:
+        known, rows = self.history.known_to(windows), self.history.rows(windows)
+        result = np.full((len(windows), self.horizon), np.nan)
+        for node, series in known.items():
+            chosen = np.flatnonzero(windows.node == node)
+            for step in range(1, self.horizon + 1):
+                place = rows[chosen] + step - self.period * -(-step // self.period)
+                values = np.full(len(chosen), np.nan)
+                while (open_ := np.isnan(values) & (place >= 0)).any():
+                    values[open_] = series[place[open_]]
+                    place = place - self.period
+                result[chosen, step - 1] = values
+        return np.where(np.isnan(result), np.asarray(windows.last)[:, None], result)
+
+
+@register("drift")
+class Drift:
+    """The last value, moved on along the line from the first value known of the node to the last one."""
+
+    def fit(self, windows: Windows) -> Self:
+        self.history, self.horizon = History(windows), windows.y.shape[1]
+        return self
+
+    def forecast(self, windows: Windows) -> np.ndarray:
+        known, rows = self.history.known_to(windows), self.history.rows(windows)
+        slope = np.zeros(len(windows))
+        for node, series in known.items():
+            chosen = np.flatnonzero(windows.node == node)
+            first = int(np.isfinite(series).argmax())
+            passed = np.maximum(rows[chosen] - first, 1)
+            slope[chosen] = (windows.last[chosen] - series[first]) / passed
+        return windows.last[:, None] + slope[:, None] * np.arange(1, self.horizon + 1)
+
+
+@register("ridge")
 class Ridge:
     """Linear regression with an L2 penalty on the last ``lags`` rows of all features, one output per step.
 
@@ -61,14 +176,51 @@ class Ridge:
         self.model = _Ridge(alpha=alpha)
 
     def fit(self, windows: Windows) -> Self:
-        self.model.fit(self._table(windows), windows.y)
+        self.model.fit(lagged(windows, self.lags), windows.y)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
-        return self.model.predict(self._table(windows)).reshape(len(windows), -1)
+        return self.model.predict(lagged(windows, self.lags)).reshape(len(windows), -1)
 
-    def _table(self, windows: Windows) -> np.ndarray:
-        return windows.x[:, -self.lags :, :].reshape(len(windows), -1)
+
+def lagged(windows: Windows, lags: int) -> np.ndarray:
+    """[samples, lags x features]: the last ``lags`` rows of each window, side by side."""
+    return windows.x[:, -lags:, :].reshape(len(windows), -1)
+
+
+@register("boosting")
+class GradientBoosting:
+    """Gradient boosted trees (scikit-learn's histogram kind) on the last ``lags`` rows of all features.
+
+    One model of ``trees`` trees for each step of the horizon.
+    """
+
+    def __init__(self, lags: int = 10, trees: int = 100) -> None:
+        self.lags, self.trees = lags, trees
+        self.models: list[HistGradientBoostingRegressor] = []
+
+    def fit(self, windows: Windows) -> Self:
+        self.models = boosted(lagged(windows, self.lags), windows.y, max_iter=self.trees)
+        return self
+
+    def forecast(self, windows: Windows) -> np.ndarray:
+        x = lagged(windows, self.lags)
+        return np.column_stack([model.predict(x) for model in self.models])
+
+
+def boosted(x: np.ndarray, y: np.ndarray, **settings: Any) -> list[HistGradientBoostingRegressor]:
+    """Boosted trees from ``x`` [samples, values] to each column of ``y``, small and slow to learn.
+
+    No early stopping: its validation rows would be drawn at random, among their neighbours in time.
+    """
+    # one thread: on a busy machine several wait for each other for minutes, and their sums differ in the last digits
+    with threadpool_limits(1, user_api="openmp"):
+        return [
+            HistGradientBoostingRegressor(
+                learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=0, **settings
+            ).fit(x, goal)
+            for goal in y.T
+        ]
 
 
 class Oracle:

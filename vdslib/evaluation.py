@@ -1,31 +1,37 @@
 """How good a forecast is, and what a pair of loss curves says.
 
 Errors are on the scale of their arguments: scaled data give the paper's MSE on the min-max scale (section
-3.2), data passed through ``Prepared.to_units`` give the target's unit.
+3.2), data passed through ``Prepared.to_units`` give the target's unit. `evaluate` makes the one tidy table from
+which every figure and every number of the book comes; `vdslib.significance` says what its differences are worth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
-from vdslib.preparation import USAGES, Windows, prepare
+from vdslib.baselines import Forecasts, Persistence
+from vdslib.history import find_period, runs, seasonal_error
+from vdslib.intervals import covered, winkler
+from vdslib.preparation import Windows, folds
 
 __all__ = [
     "Reading",
     "Shift",
-    "bounds",
+    "backtest",
+    "bias",
     "compare",
+    "evaluate",
     "gap_reduction",
     "mae",
+    "mase",
+    "members",
     "mse",
     "overfitting_gap",
-    "predictability",
     "reading_of_curves",
     "rmse",
     "shift_test",
@@ -34,8 +40,6 @@ __all__ = [
 ]
 
 Reading = Literal["overfitting", "underfitting", "good", "unclear"]
-OVERLOAD = 80.0  # percent of the due work done in time, below which the system counts as overloaded
-SERVED = 95.0  # percent from which it counts as well served
 
 
 def _difference(y_true: ArrayLike, y_pred: ArrayLike) -> np.ndarray:
@@ -64,6 +68,23 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     return mse(y_true, y_pred) ** 0.5
 
 
+def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Mean of y_pred - y_true: above 0 where the forecast is too high."""
+    return float(np.mean(_difference(y_true, y_pred)))
+
+
+def mase(y_true: ArrayLike, y_pred: ArrayLike, scale: ArrayLike) -> float:
+    """Mean absolute scaled error: mean of |y_pred - y_true| / ``scale``, the MAE of the seasonal naive forecast in the
+    training part (`vdslib.history.seasonal_error`; Hyndman and Koehler 2006).
+
+    One scale, or one for each sample as [samples, 1]. NaN if one is 0 or unknown.
+    """
+    scales = np.asarray(scale, dtype=float)
+    if not (scales > 0).all():
+        return float("nan")
+    return float(np.mean(np.abs(_difference(y_true, y_pred)) / scales))
+
+
 def skill(error: float, reference_error: float) -> float:
     """1 - error / reference_error: 1 perfect, 0 like the reference, below 0 worse; NaN if it has no error."""
     return 1 - error / reference_error if reference_error > 0 else float("nan")
@@ -80,16 +101,18 @@ def shift_test(y_true: ArrayLike, y_pred: ArrayLike, max_shift: int = 10) -> Shi
     """Does a forecast merely repeat the past? Both arguments [samples], consecutive in time.
 
     A forecaster h steps ahead whose best shift is h returns the last known value. Every shift is judged on
-    the same forecasts, those from sample ``max_shift`` on. (On a random walk that shift is right: read it
-    together with skill.)
+    the same forecasts, those from sample ``max_shift`` on. NaN in ``y_true`` marks a gap, and the forecasts within
+    ``max_shift`` behind it are left out. (On a random walk that shift is right: read it together with skill.)
     """
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.ndim != 1 or true.shape != predicted.shape or len(true) <= max_shift:
         raise ValueError(
             f"need two series of one length above {max_shift}, not {true.shape} and {predicted.shape}"
         )
-    late = predicted[max_shift:]
-    errors = np.array([mse(true[max_shift - k : len(true) - k], late) for k in range(max_shift + 1)])
+    past = np.array([true[max_shift - k : len(true) - k] for k in range(max_shift + 1)])
+    judged = np.isfinite(past).all(axis=0)
+    late = predicted[max_shift:][judged]
+    errors = np.array([mse(values[judged], late) for values in past])
     return Shift(int(errors.argmin()), errors)
 
 
@@ -149,107 +172,199 @@ def _smoothed(curve: np.ndarray, width: int = 5) -> np.ndarray:
     return np.convolve(curve, weight, mode="same") / np.convolve(np.ones_like(curve), weight, mode="same")
 
 
-def compare(models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows) -> pd.DataFrame:
-    """Errors of fitted models on the same windows, tidy: model, seed, metric, value.
-
-    A sequence of models is one model under several seeds (their ``seed`` if they have one, else their
-    position). Metrics: mse, mae, rmse on the scale of ``windows``, and skill (of the MSE, against
-    persistence).
-    """
-    reference = mse(windows.y, Persistence().fit(windows).forecast(windows))
-    rows = []
+def members(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]],
+) -> Iterator[tuple[str, Any, Forecasts]]:
+    """Name, seed and forecaster of each model; a sequence is one model under several seeds (their ``seed`` if they
+    have one, else their position)."""
     for name, given in models.items():
         for position, model in enumerate(given if isinstance(given, Sequence) else [given]):
-            forecast = model.forecast(windows)
-            error = mse(windows.y, forecast)
-            values = {
-                "mse": error,
-                "mae": mae(windows.y, forecast),
-                "rmse": error**0.5,
-                "skill": skill(error, reference),
-            }
-            seed = getattr(model, "seed", position)
-            rows += [(name, seed, metric, value) for metric, value in values.items()]
-    return pd.DataFrame(rows, columns=["model", "seed", "metric", "value"])
+            yield name, getattr(model, "seed", position), model
 
 
-def summary(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread over seeds of a table by ``compare``: a row per model, each metric, its spread.
-
-    The spread is the sample standard deviation, empty where there is one seed only.
-    """
-    groups = comparison.groupby(["model", "metric"], sort=False)["value"]
-    mean, spread = groups.mean().unstack(), groups.std().unstack()
-    order = list(dict.fromkeys(comparison["metric"]))
-    table = pd.concat([mean[order], spread[order].add_suffix(" spread")], axis=1)
-    return table.loc[list(dict.fromkeys(comparison["model"]))].rename_axis(columns=None)
+COLUMNS = ["origin", "node", "horizon", "model", "seed", "fold", "metric", "value"]
 
 
-def predictability(
-    series: pd.DataFrame,
-    targets: Sequence[str] = ("system_productivity", "cpu_usage"),
-    horizons: Sequence[int] = (1, 10),
+def evaluate(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]],
+    windows: Windows,
+    train: Windows | None = None,
     *,
-    lags: int = 10,
-    test: float = 0.2,
+    to_units: Callable[[np.ndarray], np.ndarray] | None = None,
+    period: int | None = None,
+    coverages: Sequence[float] = (0.8, 0.95),
+    fold: int = 0,
 ) -> pd.DataFrame:
-    """Is there anything to learn? MSE of persistence, mean and ridge on the last share ``test`` of a series.
+    """All measures of fitted forecasters on ``windows``, tidy; a sequence of forecasters is one model by seeds.
 
-    Ridge (alpha 1) sees ``lags`` rows of the four usages and the productivity, as far as the series has them
-    (of the target, where it has none), and forecasts exactly h steps ahead. Data are scaled to 0 .. 1 on the rows before the test part. One row
-    per target and horizon: the three MSEs, ridge's gains (1 - MSE ratio) over persistence and over the mean,
-    number of windows.
+    Columns: origin (time of the first target in ``windows``), node, horizon (steps ahead, 1 .. H), model, seed, fold
+    (0: not a fold), metric, value. Beside the single ones there are rows for all steps together (horizon 0) where
+    there are several, and for all nodes together (node "all"). Metrics, on the scale of ``windows``:
+
+    mse, mae, rmse, bias   and with ``to_units`` (``Prepared.to_units``) the same in the target's unit: mse_unit, ..
+    skill                  of the MSE against persistence
+    shift                  best k of `shift_test`; for single nodes and steps only, NaN where samples are too few
+    mase                   with ``train``, the windows of the training part; scaled by each node's error of the
+                           seasonal naive there, of ``period`` rows (found in ``train`` unless given)
+    coverage_80, ..        share of targets inside the intervals of a forecaster that has the method ``interval``,
+    winkler_80, ..         and the mean Winkler score, with ``to_units`` in the target's unit too (winkler_80_unit, ..)
     """
-    features = [name for name in (*USAGES, "system_productivity") if name in series]
+    reference = Persistence().fit(windows).forecast(windows)
+    scale = _scales(windows, train, period)
+    unit = float(np.diff(to_units(np.array([0.0, 1.0])))[0]) if to_units else None
+    cells = _cells(windows)
+    lines = {node: _line(windows, chosen) for node, chosen in cells.items() if node != "all"}
+    origin = windows.times.min()
     rows = []
-    for target in targets:
-        for horizon in horizons:
-            parts = prepare(
-                series,
-                features=features or [target],
-                target=target,
-                window=lags,
-                horizon=horizon,
-                test=test,
-                validation=0,
-            )
-            known, unseen = parts.train_full.step(horizon), parts.test.step(horizon)
-            models: tuple[Forecasts, ...] = (Persistence(), TrainingMean(), Ridge(lags))
-            errors = [mse(unseen.y, model.fit(known).forecast(unseen)) for model in models]
-            gains = [skill(errors[2], other) for other in errors[:2]]
-            rows.append((target, horizon, *errors, *gains, len(unseen)))
-    names = [
-        "target",
-        "horizon",
-        "persistence",
-        "mean",
-        "ridge",
-        "gain over persistence",
-        "gain over mean",
-        "windows",
+    for name, seed, model in members(models):
+        forecast = model.forecast(windows)
+        arrays = {"forecast": forecast, "reference": reference, "true": windows.y}
+        bands = _bands(model, windows, coverages)
+        for node, chosen in cells.items():
+            for step, steps in _steps(windows.y.shape[1]).items():
+                part = {key: values[chosen, steps] for key, values in arrays.items()}
+                values = _errors(part, None if scale is None else scale[chosen], unit)
+                if node in lines and step:
+                    values["shift"] = _shift(lines[node], windows.y[:, step - 1], forecast[:, step - 1], step)
+                values |= _judged(bands, windows.y, chosen, steps, unit)
+                rows += [
+                    (origin, node, step, name, seed, fold, metric, value) for metric, value in values.items()
+                ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _cells(windows: Windows) -> dict[str, np.ndarray]:
+    """The samples of each node, and of all where there are several."""
+    names = list(dict.fromkeys(windows.node))
+    result = {str(name): np.flatnonzero(windows.node == name) for name in names}
+    return result | {"all": np.arange(len(windows))} if len(names) > 1 else result
+
+
+def _steps(horizon: int) -> dict[int, slice]:
+    result = {step: slice(step - 1, step) for step in range(1, horizon + 1)}
+    return result | {0: slice(None)} if horizon > 1 else result
+
+
+def _scales(windows: Windows, train: Windows | None, period: int | None) -> np.ndarray | None:
+    """[samples, 1]: the error that MASE divides by; NaN without training windows of the sample's node."""
+    if train is None:
+        return None
+    errors = seasonal_error(train, period or find_period(train))
+    return np.array([[errors.get(node, np.nan)] for node in windows.node])
+
+
+def _errors(part: Mapping[str, np.ndarray], scale: np.ndarray | None, unit: float | None) -> dict[str, float]:
+    true, forecast = part["true"], part["forecast"]
+    squared = mse(true, forecast)
+    values = {"mse": squared, "mae": mae(true, forecast), "rmse": squared**0.5}
+    values["skill"] = skill(squared, mse(true, part["reference"]))
+    values["bias"] = bias(true, forecast)
+    if unit is not None:
+        powers = {"mse": 2, "mae": 1, "rmse": 1, "bias": 1}
+        values |= {f"{name}_unit": values[name] * unit**power for name, power in powers.items()}
+    if scale is not None:
+        values["mase"] = mase(true, forecast, scale)
+    return values
+
+
+def _line(windows: Windows, chosen: np.ndarray) -> list[np.ndarray]:
+    """The runs of consecutive samples of one node, as indices into ``windows``."""
+    return [chosen[run] for run in runs(windows.take(chosen))]
+
+
+def _shift(line: list[np.ndarray], true: np.ndarray, forecast: np.ndarray, step: int) -> float:
+    """The best shift over all runs, NaN between them."""
+    reach = max(10, step)
+    between = np.full(1, np.nan)
+    series = [
+        np.concatenate([part for run in line for part in (values[run], between)])
+        for values in (true, forecast)
     ]
-    return pd.DataFrame(rows, columns=names)
+    if max(map(len, line)) <= reach:
+        return float("nan")
+    return float(shift_test(series[0], series[1], reach).best)
 
 
-def bounds(series: pd.DataFrame, test: float = 0.2) -> pd.DataFrame:
-    """Does a system's productivity move enough to be worth forecasting? Judged on its last share ``test``.
+def _bands(
+    model: Any, windows: Windows, coverages: Sequence[float]
+) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+    if not hasattr(model, "interval"):
+        return {}
+    return {coverage: model.interval(windows, coverage) for coverage in coverages}
 
-    One row per figure: value, the least that is asked for, whether it is met. Shares are of the seconds in
-    which work was due. Overloaded seconds (productivity below 80%) are told apart by the configuration: with
-    all nodes active only a peak in demand can be the cause, with fewer the configuration is too small.
+
+def _judged(
+    bands: Mapping[float, tuple[np.ndarray, np.ndarray]],
+    true: np.ndarray,
+    chosen: np.ndarray,
+    steps: slice,
+    unit: float | None,
+) -> dict[str, float]:
+    values = {}
+    for coverage, (lower, upper) in bands.items():
+        y, low, high = (array[chosen, steps] for array in (true, lower, upper))
+        values[f"coverage_{100 * coverage:g}"] = float(covered(y, low, high).mean())
+        values[f"winkler_{100 * coverage:g}"] = score = float(winkler(y, low, high, coverage).mean())
+        if unit is not None:
+            values[f"winkler_{100 * coverage:g}_unit"] = score * unit
+    return values
+
+
+def backtest(
+    makers: Mapping[str, Callable[[int], Forecasts]],
+    windows: Windows,
+    k: int = 5,
+    seeds: Sequence[int] = (0,),
+    **options: Any,
+) -> pd.DataFrame:
+    """`evaluate` in k chronological folds: each is forecast by models fitted anew on what came before it.
+
+    ``makers`` make an unfitted forecaster from a seed. ``options`` go to `evaluate`.
     """
-    part = series.iloc[len(series) - round(test * len(series)) :]
-    part = part[part["system_productivity"].notna()]
-    productivity = part["system_productivity"]
-    low, high = np.percentile(productivity, [5, 95])
-    overload = productivity < OVERLOAD
-    full = part["active_nodes"] == series["active_nodes"].max()
-    figures = [
-        ("points between 5th and 95th percentile", high - low, 30.0),
-        ("share of seconds below 80%", overload.mean(), 0.15),
-        ("share of seconds at 95% or more", (productivity >= SERVED).mean(), 0.30),
-        ("share of seconds overloaded with all nodes active", (overload & full).mean(), 0.01),
-        ("share of seconds overloaded with fewer nodes active", (overload & ~full).mean(), 0.01),
-    ]
-    table = pd.DataFrame(figures, columns=["figure", "value", "at least"])
-    return table.assign(met=table["value"] >= table["at least"])
+    tables = []
+    for number, (before, after) in enumerate(folds(windows, k), start=1):
+        train, unseen = windows.take(before), windows.take(after)
+        for seed in seeds:
+            fitted = {name: make(seed).fit(train) for name, make in makers.items()}
+            table = evaluate(fitted, unseen, train, fold=number, **options)
+            tables.append(table.assign(seed=seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def compare(models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows) -> pd.DataFrame:
+    """The short form of `evaluate`, nodes and steps together: model, seed, metric, value.
+
+    Metrics: mse, mae, rmse on the scale of ``windows``, and skill (of the MSE, against persistence).
+    """
+    table = _together(evaluate(models, windows), [])
+    table = table[table["metric"].isin(["mse", "mae", "rmse", "skill"])]
+    return table[["model", "seed", "metric", "value"]].reset_index(drop=True)
+
+
+def summary(table: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame:
+    """Mean and spread over seeds and folds of a tidy table: a row per model, each metric, its spread.
+
+    The spread is the sample standard deviation, empty where there is one value only. Nodes and steps are taken
+    together, unless ``by`` names "node" or "horizon": then there is a row for each.
+    """
+    by = list(by)
+    table = _together(table, by)
+    groups = table.groupby([*by, "metric"], sort=False)["value"]
+    mean, spread = groups.mean().unstack(), groups.std().unstack()
+    order = list(dict.fromkeys(table["metric"]))
+    result = pd.concat([mean[order], spread[order].add_suffix(" spread")], axis=1)
+    rows = table[by].drop_duplicates()
+    index = pd.Index(rows[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(rows)
+    return result.loc[index].rename_axis(index=by, columns=None)
+
+
+def _together(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The rows for all nodes and all steps together, or the single ones of what ``by`` names."""
+    for column, label in (("node", "all"), ("horizon", 0)):
+        if column in table:
+            pooled = table[column] == label
+            if column in by:
+                table = table[~pooled]
+            elif pooled.any():
+                table = table[pooled]
+    return table

@@ -23,7 +23,7 @@ from vdslib import telemetry as _telemetry
 from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["Source", "cite", "default_target", "load", "read", "register", "sources"]
+__all__ = ["Source", "cite", "default_target", "import_own", "load", "read", "register", "sources"]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
 ADAPTERS = tuple(
@@ -98,19 +98,24 @@ def sources() -> list[Source]:
     VDS_SOURCES names (separated like the folders of PATH)."""
     for module in ADAPTERS:
         importlib.import_module(module)
-    for file in filter(None, os.environ.get(OWN, "").split(os.pathsep)):
-        _import_file(Path(file).resolve())
+    import_own(OWN)
     return [_registered[name] for name in sorted(_registered)]
 
 
-def _import_file(path: Path) -> None:
-    name = f"vds_sources {path}"  # two files in different folders may share their last name
+def import_own(variable: str) -> None:
+    """Import the Python files that an environment variable names, each once. TelemetryError if one is not there."""
+    for file in filter(None, os.environ.get(variable, "").split(os.pathsep)):
+        _import_file(Path(file).resolve(), variable)
+
+
+def _import_file(path: Path, variable: str) -> None:
+    name = f"vds_own {path}"  # two files in different folders may share their last name
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise TelemetryError(
-            f"{path}: no Python file, though {OWN} names it. Correct the variable or unset it."
+            f"{path}: no Python file, though {variable} names it. Correct the variable or unset it."
         )
     sys.modules[name] = importlib.util.module_from_spec(spec)
     try:

@@ -1,0 +1,73 @@
+"""On series whose truth is known, no table of models claims more than there is."""
+
+import numpy as np
+import pytest
+from synthetic import autoregression, planted
+
+from vdslib import significance
+from vdslib.evaluation import mse
+from vdslib.preparation import prepare
+from vdslib.standings import coverages, fitted, standings
+
+SEEDS = range(20)
+LEVEL = 0.05
+
+
+def cut(values, horizon=1):
+    return prepare(planted(values), features=["cpu_usage"], target="cpu_usage", horizon=horizon)
+
+
+def false_alarms(series, reference):
+    """Seeds on which some model beats the reference significantly, by one-sided tests, Holm over the models."""
+    alarms = []
+    for seed in SEEDS:
+        data = cut(series(np.random.default_rng(seed)))
+        table = significance.losses(fitted(data)[0], data.test)
+        assert {reference, "ridge", "ETS", "ARIMA", "boosting", "seasonal naive", "drift"} < set(table)
+        others = [name for name in table if name != reference]
+        p_values = [significance.diebold_mariano(table[name], table[reference]).p_value for name in others]
+        if (significance.holm(p_values) < LEVEL).any():
+            alarms.append(seed)
+    return alarms
+
+
+@pytest.mark.slow
+def test_nothing_beats_persistence_on_a_random_walk():
+    alarms = false_alarms(lambda random: np.cumsum(random.standard_normal(1000)), "persistence")
+    assert len(alarms) <= 1, alarms
+
+
+@pytest.mark.slow
+def test_nothing_beats_the_mean_on_white_noise():
+    alarms = false_alarms(lambda random: random.standard_normal(1000), "mean")
+    assert len(alarms) <= 1, alarms
+
+
+def test_what_there_is_to_find_is_found():
+    data = cut(autoregression(3000, 0.3))  # persistence errs by 1.54, the mean by 1.10, the best by 1
+    table = significance.losses(fitted(data)[0], data.test)
+    found = significance.versus(table, repetitions=200)["p holm"]
+    assert (found[["ridge", "ETS", "ARIMA", "boosting", "mean"]] < LEVEL).all()
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.9])
+def test_ridge_comes_within_a_twentieth_of_the_noise_floor(weight):
+    data = cut(autoregression(10_000, weight))
+    ridge = fitted(data)[0]["ridge"]
+    noise = np.var(np.random.default_rng(0).standard_normal(10_000)[-len(data.test) :])
+    error = mse(data.test.y, ridge.forecast(data.test)) * data.y_scaler.data_range_[0] ** 2
+    assert error == pytest.approx(1, rel=0.05) and error == pytest.approx(noise, rel=0.01)
+
+
+def test_standings_and_coverages_have_a_row_for_everything():
+    data = cut(autoregression(1500, 0.5), horizon=2)
+    models, seconds = fitted(data)
+    table = standings(models, data, repetitions=100)
+    assert set(table.index) == set(models) == set(seconds)
+    assert table["mse"].is_monotonic_increasing and table.loc["ridge", "in the set"]
+    assert table.loc["persistence", "skill"] == 0
+    few = {name: models[name] for name in ("ridge", "persistence")}
+    held = coverages(few, data, repetitions=100).set_index(["model", "kind", "nominal"])
+    assert len(held) == 2 * 2 * 2 and (held["low"] <= held["high"]).all()
+    assert held.loc[("ridge", "adaptive", 0.8), "coverage"] == pytest.approx(0.8, abs=0.05)
+    assert (held.xs("ridge")["winkler_unit"] < held.xs("persistence")["winkler_unit"]).all()

@@ -1,0 +1,122 @@
+"""Exponential smoothing and ARIMA, with Fourier terms for the season: the classical forecasters of one series.
+
+Both are statsmodels' state space models. Parameters are estimated once, on the training part; the Kalman filter then
+runs through the known values up to each window's last row, and the forecast goes on from its state there. Fourier
+terms stand for the season since a seasonal ARIMA with a period of hundreds of rows takes hours
+(Hyndman and Athanasopoulos, Forecasting: principles and practice, 12.1).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
+from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing
+from statsmodels.tsa.statespace.mlemodel import MLEModel
+from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+from vdslib.baselines import register
+from vdslib.history import History, find_period
+from vdslib.preparation import Windows
+
+__all__ = ["ARIMA", "ETS"]
+
+
+class _Fitted(NamedTuple):
+    season: np.ndarray  # level and Fourier coefficients
+    parameters: np.ndarray  # of the state space model of what remains
+
+
+class _StateSpace:
+    """The season by least squares on Fourier terms, what remains by a state space model; a fit for each node."""
+
+    def __init__(self, period: int | None = None, pairs: int = 3, most: int = 5000) -> None:
+        self.given, self.period, self.pairs, self.most = period, period or 1, pairs, most
+        self.fitted: dict[str, _Fitted] = {}
+
+    def _model(self, values: np.ndarray) -> MLEModel:
+        raise NotImplementedError
+
+    def fit(self, windows: Windows) -> Self:
+        """Estimate season and parameters for each node, on its last ``most`` known rows at most."""
+        self.history, self.horizon = History(windows), windows.y.shape[1]
+        self.period = self.given or find_period(windows)
+        for node, series in self.history.values.items():
+            first = max(int(np.isfinite(series).argmax()), len(series) - self.most)
+            rows = np.arange(first, len(series))
+            values, terms = series[first:], self._terms(rows)
+            known = np.isfinite(values)
+            season = np.linalg.lstsq(terms[known], values[known], rcond=None)[0]
+            remains = values - terms @ season
+            if np.nanstd(remains) < 1e-9:  # a constant needs no model, and none can be estimated
+                self.fitted[node] = _Fitted(season, np.empty(0))
+                continue
+            with warnings.catch_warnings():
+                # an optimum at the border of the admissible is an answer too
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.simplefilter("ignore", UserWarning)
+                result = self._model(remains).fit(disp=False, maxiter=100, cov_type="none")
+            self.fitted[node] = _Fitted(season, np.asarray(result.params))
+        return self
+
+    def forecast(self, windows: Windows) -> np.ndarray:
+        """Scaled forecasts [samples, horizon]. A node that was not in training gets the parameters of the first."""
+        known, rows = self.history.known_to(windows), self.history.rows(windows)
+        result = np.empty((len(windows), self.horizon))
+        for node in dict.fromkeys(windows.node):
+            chosen = np.flatnonzero(windows.node == node)
+            fitted = self.fitted.get(node) or next(iter(self.fitted.values()))
+            series = known[node]
+            season = self._terms(np.arange(len(series) + self.horizon)) @ fitted.season
+            ahead = rows[chosen][:, None] + np.arange(1, self.horizon + 1)
+            result[chosen] = season[ahead]
+            if len(fitted.parameters):
+                first = int(np.isfinite(series).argmax())
+                remains = (series - season[: len(series)])[first:]
+                result[chosen] += self._ahead(remains, fitted.parameters)[rows[chosen] - first]
+        return result
+
+    def _ahead(self, values: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """[rows, horizon]: the forecasts from each row, given the values up to it."""
+        filtered = self._model(values).filter(parameters, cov_type="none").filter_results
+        observe, move = filtered.design[0, :, 0], filtered.transition[:, :, 0]
+        state, steps = filtered.predicted_state[:, 1:], []
+        for _ in range(self.horizon):
+            steps.append(observe @ state)
+            state = move @ state
+        return np.column_stack(steps)
+
+    def _terms(self, rows: np.ndarray) -> np.ndarray:
+        """[rows, 1 + 2 pairs]: a one, and the first pairs of sine and cosine of the season."""
+        pairs = min(self.pairs, (self.period - 1) // 2)
+        angles = 2 * np.pi * np.outer(rows, np.arange(1, pairs + 1)) / self.period
+        return np.column_stack([np.ones(len(rows)), np.sin(angles), np.cos(angles)])
+
+
+@register("ETS")
+class ETS(_StateSpace):
+    """Exponential smoothing with additive errors: a level, with ``trend`` a damped slope too.
+
+    ``period`` in rows, found in training (`find_period`) unless given; ``pairs`` of Fourier terms stand for it.
+    """
+
+    def __init__(self, trend: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.trend = trend
+
+    def _model(self, values: np.ndarray) -> MLEModel:
+        return ExponentialSmoothing(values, trend=self.trend, damped_trend=self.trend)
+
+
+@register("ARIMA")
+class ARIMA(_StateSpace):
+    """ARIMA of ``order`` (p, d, q) on what the Fourier terms leave; ``period`` and ``pairs`` as for `ETS`."""
+
+    def __init__(self, order: tuple[int, int, int] = (2, 0, 1), **options: Any) -> None:
+        super().__init__(**options)
+        self.order = order
+
+    def _model(self, values: np.ndarray) -> MLEModel:
+        return SARIMAX(values, order=self.order, trend="n")

@@ -1,0 +1,73 @@
+"""The table of models: every registered forecaster, and networks beside them, fitted, judged and compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from vdslib.baselines import Forecasts, baselines
+from vdslib.evaluation import evaluate, members, summary
+from vdslib.intervals import AdaptiveConformal, Conformal, coverage_interval, covered, winkler
+from vdslib.preparation import Prepared
+from vdslib.significance import losses, versus
+
+__all__ = ["coverages", "fitted", "standings"]
+
+Models = Mapping[str, Forecasts | Sequence[Forecasts]]
+
+
+def fitted(data: Prepared) -> tuple[dict[str, Forecasts], dict[str, float]]:
+    """Every registered forecaster fitted on ``data.train_full``, by name, and the seconds that each took."""
+    models, seconds = {}, {}
+    for name, make in baselines().items():
+        start = time.perf_counter()
+        models[name] = make().fit(data.train_full)
+        seconds[name] = time.perf_counter() - start
+    return models, seconds
+
+
+def standings(
+    models: Models, data: Prepared, *, reference: str = "persistence", repetitions: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Fitted forecasters on the test part, the best first: a row for each model.
+
+    Columns: mse and its spread over seeds, mse, mae, rmse and bias in the target's unit, mase, and what
+    `vdslib.significance.versus` says of the skill over ``reference``. All steps of the horizon together.
+    """
+    tidy = evaluate(models, data.test, data.train_full, to_units=data.to_units)
+    measures = summary(tidy)[["mse", "mse spread", "mse_unit", "mae_unit", "rmse_unit", "bias_unit", "mase"]]
+    against = versus(losses(models, data.test), reference, data.horizon, repetitions=repetitions, seed=seed)
+    return measures.join(against.drop(columns="loss")).sort_values("mse", kind="stable")
+
+
+def coverages(
+    models: Models, data: Prepared, levels: Sequence[float] = (0.8, 0.95), *, repetitions: int = 1000
+) -> pd.DataFrame:
+    """What intervals around forecasters hold on the test part: a row for each model, kind and nominal coverage.
+
+    ``models`` must be fitted on ``data.train``; their errors on ``data.validation`` make conformal intervals, split
+    and adaptive. A model with intervals of its own has a row of kind "own" too. Columns: coverage over
+    all steps, that at the last step with its 95% interval (low, high; by blocks in time), and the mean Winkler score
+    in the target's unit. Of several seeds the first counts.
+    """
+    first = {name: model for name, _, model in reversed(list(members(models)))}
+    unit = float(data.y_scaler.data_range_[0])
+    rows = []
+    for name in models:
+        kinds = {
+            "split": Conformal(first[name]).calibrate(data.validation),
+            "adaptive": AdaptiveConformal(first[name]).calibrate(data.validation),
+        }
+        if hasattr(first[name], "interval"):
+            kinds["own"] = first[name]
+        for kind, model in kinds.items():
+            for level in levels:
+                lower, upper = model.interval(data.test, level)
+                inside = covered(data.test.y, lower, upper)
+                low, high = coverage_interval(inside[:, -1], repetitions=repetitions)
+                score = winkler(data.test.y, lower, upper, level).mean() * unit
+                rows.append((name, kind, level, inside.mean(), inside[:, -1].mean(), low, high, score))
+    columns = ["model", "kind", "nominal", "coverage", "at the last step", "low", "high", "winkler_unit"]
+    return pd.DataFrame(rows, columns=columns)
