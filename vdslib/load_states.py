@@ -7,7 +7,7 @@ sampler works on flattened windows `[samples, time steps x features]`, and never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "decide",
     "flat",
     "linear",
+    "majority",
     "measures",
     "moved",
     "precision_at",
@@ -48,7 +49,17 @@ STATES = ("normal", "high", "overload")
 TREATMENTS = ("none", "SMOTE", "class weights", "random oversampling", "moved threshold")
 """What may be done about rare states. The last one changes decisions of the model of the first."""
 
-_FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)  # tried by `moved` for each of the two rarer states
+_FACTORS = (
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    5.0,
+    8.0,
+    12.0,
+    20.0,
+    30.0,
+)  # tried by `moved` for each of the two rarer states
 _LARGE_BATCH = 4096
 
 
@@ -119,7 +130,9 @@ def linear(treatment: str, states: np.ndarray, seed: int = 0) -> Pipeline:
     return Pipeline([*steps, ("classify", LogisticRegression(max_iter=2000, class_weight=weight))])
 
 
-def resampled(windows: Windows, states: np.ndarray, treatment: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def resampled(
+    windows: Windows, states: np.ndarray, treatment: str, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Inputs `[more samples, time steps, features]` and their states after the treatment's sampler."""
     sampler, inputs = _sampler(treatment, states, seed), flat(windows)
     if sampler is not None:
@@ -130,7 +143,9 @@ def resampled(windows: Windows, states: np.ndarray, treatment: str, seed: int) -
 class Network:
     """An LSTM with a softmax over the three states, trained by Keras on the cross-entropy."""
 
-    def __init__(self, treatment: str, units: Sequence[int], dropout: float, how: Settings, seed: int) -> None:
+    def __init__(
+        self, treatment: str, units: Sequence[int], dropout: float, how: Settings, seed: int
+    ) -> None:
         self.treatment, self.units, self.dropout = treatment, list(units), dropout
         self.how, self.seed = how, seed
         self.losses, self.accuracies = History(), History()
@@ -190,6 +205,11 @@ class Network:
         return keras.ops.convert_to_numpy(self.model(np.asarray(windows.x, "float32"), training=False))
 
 
+def majority(states: np.ndarray, count: int) -> np.ndarray:
+    """The most frequent of training `states`, `count` times."""
+    return np.full(count, np.bincount(states).argmax())
+
+
 def decide(probabilities: np.ndarray, factors: np.ndarray | None = None) -> np.ndarray:
     """The most probable state, each probability `[samples, 3]` first multiplied by its factor `[3]`."""
     weighed = probabilities if factors is None else probabilities * factors
@@ -220,7 +240,9 @@ def measures(states: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return result
 
 
-def precision_at(states: np.ndarray, probability: np.ndarray, recalls: np.ndarray) -> tuple[np.ndarray, float]:
+def precision_at(
+    states: np.ndarray, probability: np.ndarray, recalls: np.ndarray
+) -> tuple[np.ndarray, float]:
     """Best precision for overload at each of `recalls` or above, and the average precision.
 
     `probability` `[samples]` is that of overload.
@@ -234,36 +256,33 @@ def precision_at(states: np.ndarray, probability: np.ndarray, recalls: np.ndarra
 def cross_validate(
     windows: Windows,
     k: int,
-    seeds: Sequence[int],
-    shares: tuple[float, float],
-    *,
-    low_is_overload: bool,
+    borders_of: Callable[[np.ndarray], Thresholds],
     where: str,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Logistic regression under each treatment on chronological, purged folds: one row a fold, treatment and seed.
+    """Logistic regression under each treatment on chronological, purged folds: one row a fold and treatment.
 
-    Thresholds (`shares` as in `Thresholds.of`) come from each fold's training windows, whose inner tail is kept
-    to choose moved thresholds and on which no treatment is fitted. Columns `fold`, `treatment`, `seed` and those
-    of `measures`. Persistence of the state and the majority are treatments of that name.
+    `borders_of` makes the thresholds from each fold's training targets `[samples]`; the inner tail of the fold's
+    training windows is kept to choose moved thresholds and on which no treatment is fitted. Columns `fold`, `treatment` and those of
+    `measures`. Persistence of the state and the majority are treatments of that name. `seed` is the samplers'.
     """
     rows = []
     for number, (before, after) in enumerate(folds(windows, k), start=1):
         train, watched = inner_tail(windows.take(before))
-        borders = Thresholds.of(train.y[:, -1], *shares, low_is_overload=low_is_overload)
+        borders = borders_of(train.y[:, -1])
         goals = borders.coming(train, f"{where}, training windows of fold {number}")
         seen, fold = borders.states(watched.y[:, -1]), windows.take(after)
         truth = borders.states(fold.y[:, -1])
-        said = {("persistence", seeds[0]): borders.states(fold.last)}
-        said["majority", seeds[0]] = np.full(len(fold), np.bincount(goals).argmax())
-        for seed in seeds:
-            for treatment in TREATMENTS:
-                model = linear(treatment, goals, seed).fit(flat(train), goals)
-                move = treatment == "moved threshold"
-                factors = moved(model.predict_proba(flat(watched)), seen) if move else None
-                said[treatment, seed] = decide(model.predict_proba(flat(fold)), factors)
+        said = {"persistence": borders.states(fold.last), "majority": majority(goals, len(fold))}
+        for treatment in TREATMENTS[:-1]:
+            model = linear(treatment, goals, seed).fit(flat(train), goals)
+            said[treatment] = decide(model.predict_proba(flat(fold)))
+            if treatment == "none":
+                factors = moved(model.predict_proba(flat(watched)), seen)
+                said["moved threshold"] = decide(model.predict_proba(flat(fold)), factors)
         rows += [
-            {"fold": number, "treatment": treatment, "seed": seed} | measures(truth, predicted)
-            for (treatment, seed), predicted in said.items()
+            {"fold": number, "treatment": treatment} | measures(truth, predicted)
+            for treatment, predicted in said.items()
         ]
     return pd.DataFrame(rows)
 

@@ -45,6 +45,7 @@ MODULES = (
     "training",
     "baselines",
     "evaluation",
+    "load_states",
     "experiments",
     "judging",
     "claims",
