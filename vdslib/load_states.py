@@ -82,7 +82,8 @@ class Thresholds:
         if not 0 < overload < high < 1:
             raise ValueError(f"shares must be 0 < overload < high < 1, not overload {overload}, high {high}")
         shares = np.asarray([high, overload] if low_is_overload else [1 - high, 1 - overload])
-        return cls(*(float(value) for value in np.quantile(targets, shares)), low_is_overload)
+        beyond, worst = np.quantile(targets, shares)
+        return cls(float(beyond), float(worst), low_is_overload)
 
     def states(self, values: np.ndarray) -> np.ndarray:
         """The state (0, 1, 2) of each of `values` `[samples]`."""
