@@ -58,6 +58,7 @@ MODULES = (
     "leaks",
     "planted_leaks",
     "generalisation",
+    "load_states",
     "experiments",
     "judging",
     "statements",
