@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 from vdslib.sources._pins import PINS, Pin
 from vdslib.telemetry import TelemetryError, checksum
@@ -21,6 +23,15 @@ TIMEOUT = (5, 30)  # seconds for a connection, and without an answer, after whic
 
 class _NotReachedError(TelemetryError):
     """A trace that is on no mirror, not in the cache, and not to be had from its address."""
+
+
+def _pooch() -> ModuleType:
+    """The module pooch, which takes a while to import and which only traces need."""
+    with warnings.catch_warnings():
+        # in a kernel it is warned of missing widgets for a progress bar that is not used
+        warnings.simplefilter("ignore")
+        import pooch
+    return pooch
 
 
 def available(*names: str) -> bool:
@@ -39,9 +50,7 @@ def available(*names: str) -> bool:
 
 def cache() -> Path:
     """The folder in which downloaded traces are kept."""
-    import pooch  # takes a while to import, and only traces need it
-
-    return Path(pooch.os_cache("vdslib"))
+    return Path(_pooch().os_cache("vdslib"))
 
 
 def fetch(name: str) -> Path:
@@ -96,8 +105,7 @@ def _from_mirror(path: Path, pin: Pin) -> Path:
 
 def _download(pin: Pin, folder: Path) -> Path:
     """The pinned file, downloaded to ``folder`` and checked; ValueError where the hash is wrong."""
-    import pooch
-
+    pooch = _pooch()
     pooch.get_logger().setLevel("WARNING")
     whole = pin.first == ""
     path = Path(
