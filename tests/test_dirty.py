@@ -79,3 +79,17 @@ def test_the_committed_outputs_are_those_of_the_committed_table():
     table = pd.read_csv(COMMITTED).set_index(["file", "way"])
     shown = table.loc[:, "rows":"crossing"]
     assert cell.outputs[0].data["text/html"] == shown._repr_html_()
+
+
+def test_traces_that_cannot_be_had_leave_nothing_on_stderr_of_a_kernel(monkeypatch, tmp_path):
+    """A warning there would be an output that the committed chapter does not have."""
+    monkeypatch.delenv("VDS_TRACES", raising=False)
+    source = f"""from vdslib.sources import traces
+from vdslib.sources._pins import PINS, Pin
+traces.cache = lambda: __import__("pathlib").Path({str(tmp_path)!r})
+PINS["a"] = Pin("http://127.0.0.1:9/a.csv", "0" * 64)
+print(traces.available("a"))"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    (cell,) = execution.execute(tmp_path / "a.ipynb", "a", tmp_path).cells
+    assert [(output.name, output.text) for output in cell.outputs] == [("stdout", "False\n")]

@@ -25,6 +25,15 @@ class _NotReachedError(TelemetryError):
     """A trace that is on no mirror, not in the cache, and not to be had from its address."""
 
 
+def _pooch() -> ModuleType:
+    """The module pooch, which takes a while to import and which only traces need."""
+    with warnings.catch_warnings():
+        # in a kernel it is warned of missing widgets for a progress bar that is not used
+        warnings.simplefilter("ignore")
+        import pooch
+    return pooch
+
+
 def available(*names: str) -> bool:
     """Whether these traces can be had; they are fetched, so that `fetch` finds them from then on.
 
