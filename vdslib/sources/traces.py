@@ -25,15 +25,6 @@ class _NotReachedError(TelemetryError):
     """A trace that is on no mirror, not in the cache, and not to be had from its address."""
 
 
-def _pooch() -> ModuleType:
-    """The module pooch, which takes a while to import and which only traces need."""
-    with warnings.catch_warnings():
-        # in a kernel it is warned of missing widgets for a progress bar that is not used
-        warnings.simplefilter("ignore")
-        import pooch
-    return pooch
-
-
 def available(*names: str) -> bool:
     """Whether these traces can be had; they are fetched, so that `fetch` finds them from then on.
 
@@ -49,10 +40,10 @@ def available(*names: str) -> bool:
 
 
 def _pooch() -> ModuleType:
-    """pooch, imported where it is needed since that takes a while; a warning about widgets for bars that nobody asked
-    for would stand in the pages."""
+    """The module pooch, which takes a while to import and which only traces need."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")
+        # in a kernel it is warned of missing widgets for a progress bar that is not used
+        warnings.simplefilter("ignore")
         import pooch
     return pooch
 
