@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vdslib import experiments, sources, telemetry
+from vdslib import experiments, runs, sources, telemetry
 
 __all__ = ["main"]
+
+SCALES = experiments.root() / "book" / "scales"  # files of parameters for all notebooks
 
 
 class RecordError(OSError):
@@ -90,8 +91,16 @@ def parser() -> argparse.ArgumentParser:
     running = commands.add_parser(
         "run", help="run one notebook with parameters, checked before anything starts"
     )
-    running.add_argument("notebook", help="chapter (3-3-experiment) or path")
-    running.add_argument(
+    _add_what_to_run(running)
+    running.add_argument("--force", action="store_true", help="repeat a run that is there already")
+    running.set_defaults(command=run)
+    return top
+
+
+def _add_what_to_run(command: argparse.ArgumentParser) -> None:
+    """The options that ``run`` and ``sweep`` share."""
+    command.add_argument("notebook", help="chapter (3-3-experiment) or path")
+    command.add_argument(
         "-p",
         nargs=2,
         action="append",
@@ -100,14 +109,18 @@ def parser() -> argparse.ArgumentParser:
         dest="given",
         help="one parameter",
     )
-    running.add_argument(
+    command.add_argument(
         "-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it"
     )
-    running.add_argument(
-        "-o", type=Path, metavar="OUTPUT", dest="output", help="executed copy (default runs/NAME.ipynb)"
+    command.add_argument(
+        "--scale",
+        choices=sorted(path.stem for path in SCALES.glob("*.yaml")),
+        help="parameters of a scale; -f and -p go before them",
     )
-    running.set_defaults(command=run)
-    return top
+    command.add_argument("--experiment", help="name that runs are kept under (default: the notebook's)")
+    command.add_argument(
+        "--out", default="runs", help="folder of experiments, or an address such as s3://... (default runs)"
+    )
 
 
 def _minutes(text: str) -> float:
@@ -189,20 +202,33 @@ def params(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run a notebook with the given parameters and say where its executed copy is.
+    """Run a notebook with the given parameters, or find that run, and say where its folder is."""
+    subject = runs.subject(options.notebook)
+    planned = subject.run(given_parameters(options, subject.path.stem))
+    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place.tidy()
+    if options.force or planned.id not in place.ids():
+        check_telemetry([planned])  # a bad file is told in a second, before a kernel starts
+        outcome = runs.perform(planned, place.out, place.experiment, progress=True)
+        if outcome.error:
+            print(f"what there is of it: {place.shown(planned.id)}")
+            raise experiments.NotebookError(outcome.error)
+    else:
+        print("this run is there already; --force repeats it")
+    runs.hand_on(place, planned)
+    print(f"run: {place.shown(planned.id)}")
 
-    Unless told otherwise by ``results_dir`` or ``$VDS_RESULTS``, results go beside the executed copy: trying other
-    parameters must not change what the book's own chapters recorded.
-    """
-    source = experiments.find(options.notebook)
-    output = options.output or Path("runs") / source.name
-    given = experiments.check(source, {**read_parameters(options.file), **dict(options.given)})
-    if "telemetry" in given:
-        sources.read(given["telemetry"])  # a bad file is told in a second, before a kernel starts
-    names = {parameter.name for parameter in experiments.parameters(source)}
-    if "results_dir" in names and not given.get("results_dir") and "VDS_RESULTS" not in os.environ:
-        given["results_dir"] = str(output.resolve().parent / "results")
-    print(f"executed copy: {experiments.run(source, given, output)}")
+
+def given_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
+    """Parameters from the scale, the file and the command line, each of which goes before the last."""
+    scale = read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None
+    return {**(scale or {}), **read_parameters(options.file), **dict(options.given)}
+
+
+def check_telemetry(planned: Iterable[runs.Run]) -> None:
+    """Read each telemetry that runs ask for once; TelemetryError where it does not fit."""
+    for name in sorted({run.parameters["telemetry"] for run in planned if "telemetry" in run.parameters}):
+        sources.read(name)
 
 
 def read_parameters(file: Path | None) -> dict[str, Any]:
