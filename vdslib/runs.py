@@ -38,7 +38,17 @@ from fsspec.implementations.local import LocalFileSystem
 
 from vdslib import experiments, fingerprints
 
-__all__ = ["Outcome", "Place", "Run", "Subject", "environment", "hand_on", "perform", "subject"]
+__all__ = [
+    "Outcome",
+    "Place",
+    "Run",
+    "Subject",
+    "environment",
+    "hand_on",
+    "keep_failure",
+    "perform",
+    "subject",
+]
 
 DONE, FAILED = "run.json", "failed.json"  # either one, written last, makes a folder a run
 THREADS = (
@@ -225,7 +235,7 @@ def perform(
     ``threads`` limits what TensorFlow, BLAS and joblib use; 0 does not. ``executor`` takes the run, the folder to
     fill and the variables of the environment; unless given, it executes the notebook.
     """
-    start, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    start, started = time.monotonic(), _now()
     place, error = Place(out, experiment), ""
     with place.workshop(run.id) as folder:
         variables = dict.fromkeys(THREADS, str(threads)) if threads else {}
@@ -236,19 +246,37 @@ def perform(
         except Exception:  # noqa: BLE001  # whatever it was, the others go on
             error = traceback.format_exc()
         seconds = round(time.monotonic() - start, 3)
-        about = {
-            "id": run.id,
-            "experiment": experiment,
-            "notebook": Path(run.notebook).stem,
-            "started": started,
-            "seconds": seconds,
-            "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
-        }
-        _write(folder / "parameters.json", run.parameters)
+        _describe(run, folder, experiment, started, seconds, error)
         _write(folder / "environment.json", environment(run, threads))
-        _write(folder / (FAILED if error else DONE), about | ({"error": error} if error else {}))
         place.publish(folder, run.id)
     return Outcome(run.id, seconds, error)
+
+
+def keep_failure(run: Run, place: Place, error: str) -> None:
+    """Keep a run that failed in a way that its worker could not tell, as when it was killed."""
+    if run.id in place.ids():
+        return
+    with place.workshop(run.id) as folder:
+        _describe(run, folder, place.experiment, _now(), 0.0, error)
+        place.publish(folder, run.id)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: float, error: str) -> None:
+    """Write the parameters of a run, and what became of it."""
+    about = {
+        "id": run.id,
+        "experiment": experiment,
+        "notebook": Path(run.notebook).stem,
+        "started": started,
+        "seconds": seconds,
+        "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
+    }
+    _write(folder / "parameters.json", run.parameters)
+    _write(folder / (FAILED if error else DONE), about | ({"error": error} if error else {}))
 
 
 def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool = False) -> None:
