@@ -1,6 +1,7 @@
 """Sweeps: what a plan means, and that nothing is lost or made twice, whatever is killed meanwhile."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_random_values_are_within_their_space_and_the_same_for_a_seed():
     assert {choice["window"] for choice in chosen} == set(range(2, 10))
     assert {choice["network"] for choice in chosen} == {"a", "b"}
     rates = [choice["rate"] for choice in chosen]
-    assert 0.001 <= min(rates) and max(rates) <= 0.1
+    assert min(rates) >= 0.001 and max(rates) <= 0.1
     # half of the values lie below the geometric mean, not the arithmetic one
     assert 70 < sum(rate < 0.01 for rate in rates) < 130
     fewer = sweep.combinations({"random": part | {"over": {"window": over["window"]}}}, KINDS)
@@ -211,7 +212,9 @@ def test_no_scheduler_is_one_clear_error(notebook, monkeypatch):
 def scheduler(tmp_path):
     """A scheduler and two workers as a user would start them by hand; yields its address and its process."""
     file, module = tmp_path / "scheduler.json", [sys.executable, "-m"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    paths = os.pathsep.join([str(Path(stub_runs.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    quiet: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet["env"] = os.environ | {"PYTHONPATH": paths}
     started = [
         subprocess.Popen(
             [*module, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
@@ -234,7 +237,7 @@ def scheduler(tmp_path):
         time.sleep(0.05)
     yield json.loads(file.read_text())["address"], started[0]
     for process in started:
-        process.terminate()
+        process.kill()
     for process in started:
         process.wait(30)
 

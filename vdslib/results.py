@@ -13,7 +13,7 @@ import pandas as pd
 from vdslib import experiments, runs
 from vdslib.experiments import NotebookError
 
-__all__ = ["flatten", "read_all", "report", "shown", "table", "write"]
+__all__ = ["flatten", "measures", "ranked", "read_all", "report", "shown", "table", "varied", "write"]
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -74,6 +74,25 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
 def _cell(value: Any) -> Any:
     """A parameter as a cell of a table: a list as its text."""
     return json.dumps(value) if isinstance(value, list) else value
+
+
+def varied(frame: pd.DataFrame) -> list[str]:
+    """Parameters that differ between the runs of a table, but for seeds."""
+    return [n for n in frame.attrs["parameters"] if "seed" not in n and frame[n].astype(str).nunique() > 1]
+
+
+def measures(frame: pd.DataFrame) -> list[str]:
+    """Results of a table that are numbers, in their order."""
+    others = {*frame.attrs["parameters"], "id", "state", "seconds", "error"}
+    numbers = frame.select_dtypes("number")
+    return [str(name) for name in numbers if name not in others]
+
+
+def ranked(frame: pd.DataFrame, settings: list[str], metric: str, largest: bool = False) -> pd.DataFrame:
+    """Settings, the best first: number of runs, mean, standard deviation, least and largest value of a result."""
+    keys = [frame[name].astype(str) for name in settings] or [pd.Series("all", frame.index, name="runs")]
+    groups = frame.groupby(keys)[metric].agg(["count", "mean", "std", "min", "max"])
+    return groups.sort_values("mean", ascending=not largest).reset_index()
 
 
 def shown(frame: pd.DataFrame) -> str:

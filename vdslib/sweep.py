@@ -34,6 +34,7 @@ __all__ = ["Summary", "combinations", "plan", "sweep", "typical_seconds"]
 
 PARTS = ("grid", "zip", "list", "random")
 LOST = 30  # seconds without the scheduler after which a sweep gives up
+GONE = "the Dask scheduler is lost. What is finished is kept: start one and call again"
 
 
 @dataclass
@@ -184,7 +185,7 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             # a kernel's memory is not that of the worker, which Dask would count
             memory_limit=0,
             silence_logs=50,
@@ -228,68 +229,66 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        flying: dict[Future, tuple[runs.Run, int]] = {}
-        while waiting or flying:
-            while waiting and len(flying) < _room(client):
-                run, attempt = waiting.pop()
-                future = client.submit(
-                    runs.perform,
-                    run,
-                    place.out,
-                    place.experiment,
-                    threads,
-                    executor,
-                    key=f"{run.id}-{attempt}-{time.time_ns()}",
-                    pure=False,
-                )
-                flying[future] = run, attempt
-            for future in _landed(client, flying):
-                run, attempt = flying.pop(future)
-                error = _error(future, run, place)
-                if error and attempt < retries:
-                    waiting.append((run, attempt + 1))
-                    continue
-                if error:
-                    summary.failed[run.id] = error
-                    bar.set_postfix(failed=len(summary.failed), refresh=False)
-                else:
-                    summary.done += 1
-                bar.update()
+        for run, attempt, error in _made(client, waiting, place, threads, executor):
+            if error and attempt < retries:
+                waiting.append((run, attempt + 1))
+                continue
+            if error:
+                summary.failed[run.id] = error
+                bar.set_postfix(failed=len(summary.failed), refresh=False)
+            else:
+                summary.done += 1
+            bar.update()
     return summary
 
 
-def _room(client: Client) -> int:
-    """How many runs to hand out at once: enough that no worker waits, few enough to stay small."""
-    return max(2, 2 * sum(client.nthreads().values()))
+def _made(
+    client: Client,
+    waiting: list[tuple[runs.Run, int]],
+    place: runs.Place,
+    threads: int,
+    executor: runs.Executor | None,
+) -> Iterator[tuple[runs.Run, int, str]]:
+    """Make the runs in ``waiting``, which may grow meanwhile: yields each with its attempt and its error, or empty."""
+    from distributed.comm import CommClosedError
+
+    flying: dict[Future, tuple[runs.Run, int]] = {}
+    room, looked = 0, -math.inf
+    try:
+        while waiting or flying:
+            if time.monotonic() - looked > 5:  # workers come and go
+                # enough that no worker waits, few enough to stay small
+                room, looked = max(2, 2 * sum(client.nthreads().values())), time.monotonic()
+            while waiting and len(flying) < room:
+                run, attempt = waiting.pop()
+                key = f"{run.id}-{attempt}-{time.time_ns()}"
+                arguments = (run, place.out, place.experiment, threads, executor)
+                flying[client.submit(runs.perform, *arguments, key=key, pure=False)] = run, attempt
+            for future in _landed(client, flying):
+                run, attempt = flying.pop(future)
+                yield run, attempt, _error(future, run, place)
+    except CommClosedError:
+        raise NotebookError(GONE) from None
 
 
 def _landed(client: Client, flying: Mapping[Future, Any]) -> list[Future]:
     """Futures that are over, at least one; NotebookError where the scheduler is lost before."""
-    from distributed import wait
+    from distributed import CancelledError, wait
 
     since = time.monotonic()
     while True:
         if client.status == "running":
             since = time.monotonic()
         if client.status == "closed" or time.monotonic() - since > LOST:
-            raise NotebookError(
-                "the Dask scheduler is lost. What is finished is kept: start it and call again"
-            )
+            raise NotebookError(GONE)
         try:
             wait(list(flying), timeout=1, return_when="FIRST_COMPLETED")
         except TimeoutError:
             continue
-        except Exception as error:  # a future cancelled when the connection broke
-            if client.status == "running" and not any(future.cancelled() for future in flying):
-                raise
-            raise NotebookError(
-                f"the Dask scheduler is lost ({type(error).__name__}). What is finished is kept: "
-                "start it and call again"
-            ) from None
-        if any(future.cancelled() for future in flying):
-            raise NotebookError(
-                "the Dask scheduler is lost. What is finished is kept: start it and call again"
-            )
+        except CancelledError:
+            raise NotebookError(GONE) from None
+        if any(future.status in ("cancelled", "lost") for future in flying):
+            raise NotebookError(GONE)
         return [future for future in flying if future.done()]
 
 
