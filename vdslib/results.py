@@ -111,7 +111,9 @@ def report(experiment: str, out: str | Path, page: Path) -> None:
         executed = Path(folder) / "report.ipynb"
         given = {"experiment": experiment, "runs": str(out)}
         experiments.run(Path(__file__).with_name("report.ipynb"), given, executed)
-        body, _ = HTMLExporter(exclude_input=True).from_filename(str(executed))
+        # no scripts from elsewhere: the page works without network
+        exporter = HTMLExporter(exclude_input=True, mathjax_url="", require_js_url="", mermaid_js_url="")
+        body, _ = exporter.from_filename(str(executed))
     try:
         page.write_text(body, encoding="utf-8")
     except OSError as error:

@@ -262,7 +262,7 @@ def keep_failure(run: Run, place: Place, error: str) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: float, error: str) -> None:
