@@ -243,9 +243,9 @@ def scheduler(tmp_path):
 
 
 def test_workers_started_by_hand_give_the_same_results_bit_for_bit(notebook, scheduler):
-    made = planned(notebook, {"grid": {"number": [1, 2, 3], "seed": [0, 1]}})
-    assert sweep.sweep(made, runs.Place("there", "stub"), scheduler=scheduler[0]).done == 6
-    assert sweep.sweep(made, runs.Place("here", "stub"), workers=2).done == 6
+    made = planned(notebook, {"grid": {"number": [1, 2], "seed": [0, 1]}})
+    assert sweep.sweep(made, runs.Place("there", "stub"), scheduler=scheduler[0]).done == 4
+    assert sweep.sweep(made, runs.Place("here", "stub"), workers=2).done == 4
     for run in made:
         there, here = (Path(out, "stub", run.id, "results.json").read_bytes() for out in ("there", "here"))
         assert there == here and b"value" in here

@@ -105,17 +105,20 @@ def shown(frame: pd.DataFrame) -> str:
 
 def report(experiment: str, out: str | Path, page: Path) -> None:
     """Render the notebook ``report.ipynb`` about an experiment as an HTML page."""
+    from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         executed = Path(folder) / "report.ipynb"
         given = {"experiment": experiment, "runs": str(out)}
         experiments.run(Path(__file__).with_name("report.ipynb"), given, executed)
-        # no scripts from elsewhere: the page works without network
-        exporter = HTMLExporter(exclude_input=True, mathjax_url="", require_js_url="", mermaid_js_url="")
-        body, _ = exporter.from_filename(str(executed))
+        # this template keeps alternative text
+        body, _ = HTMLExporter(template_name="classic", exclude_input=True).from_filename(str(executed))
+    html = BeautifulSoup(body, features="html.parser")
+    for script in html("script"):  # from other servers, for widgets and equations, of which there are none
+        script.decompose()
     try:
-        page.write_text(body, encoding="utf-8")
+        page.write_text(str(html), encoding="utf-8")
     except OSError as error:
         raise NotebookError(f"cannot write {page}: {error.strerror}") from None
 
