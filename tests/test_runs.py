@@ -221,8 +221,12 @@ def test_every_chapter_has_parameters_for_every_scale(scale):
 def test_a_scale_is_used_and_the_command_line_goes_before_it(notebook, tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "SCALES", tmp_path)
     (tmp_path / "small.yaml").write_text("stub: {number: 8, seed: 9}")
-    options = cli.parser().parse_args(["run", str(notebook), "--scale", "small", "-p", "seed", "2"])
-    assert cli.given_parameters(options, "stub") == {"number": 8, "seed": "2"}
+    seen = []
+    monkeypatch.setattr(
+        runs, "perform", lambda run, *_, **__: seen.append(run.parameters) or runs.Outcome("", 0.0)
+    )
+    cli.main(["run", str(notebook), "--scale", "small", "-p", "seed", "2"])
+    assert (seen[0]["number"], seen[0]["seed"]) == (8, 2)
 
 
 def test_an_error_of_a_kernel_is_kept_and_told(notebook, capsys):

@@ -240,7 +240,7 @@ def params(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run a notebook with the given parameters, or find that run, and say where its folder is."""
     subject = runs.subject(options.notebook)
-    planned = subject.run(given_parameters(options, subject.path.stem))
+    planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
     place = runs.Place(options.out, options.experiment or subject.path.stem)
     place.tidy()
     if options.force or planned.id not in place.ids():
@@ -261,7 +261,10 @@ def sweep_(options: argparse.Namespace) -> None:
 
     subject = runs.subject(options.notebook)
     planned, varied = sweep.plan(
-        subject, read_parameters(options.grid), given_parameters(options, subject.path.stem)
+        subject,
+        read_parameters(options.grid),
+        given_parameters(options),
+        scale_parameters(options, subject.path.stem),
     )
     place = runs.Place(options.out, options.experiment or subject.path.stem)
     cores = joblib.cpu_count()
@@ -322,10 +325,14 @@ def results_(options: argparse.Namespace) -> None:
         print(results.shown(frame))
 
 
-def given_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
-    """Parameters from the scale, the file and the command line, each of which goes before the last."""
-    scale = read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None
-    return {**(scale or {}), **read_parameters(options.file), **dict(options.given)}
+def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
+    """Parameters of the scale asked for; none without one."""
+    return (read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None) or {}
+
+
+def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters from the file and the command line, which goes before it."""
+    return {**read_parameters(options.file), **dict(options.given)}
 
 
 def check_telemetry(planned: Iterable[runs.Run]) -> None:

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import base64
 import functools
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +33,7 @@ import joblib
 import psutil
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import experiments, fingerprints
+from vdslib import _computer, experiments, fingerprints
 
 __all__ = [
     "Outcome",
@@ -381,36 +378,8 @@ def environment(run: Run, threads: int = 0) -> dict[str, Any]:
     telemetry = run.parameters.get("telemetry", "")
     if checksum := _of_telemetry(telemetry):
         data[telemetry] = checksum
-    return _computer() | {"threads": threads or joblib.cpu_count(), "data": data, "seeds": seeds}
-
-
-@functools.cache
-def _computer() -> dict[str, Any]:
-    """What does not change while a process lives."""
-    versions = {found.name: found.version for found in importlib.metadata.distributions()}
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": joblib.cpu_count(),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "packages": dict(sorted(versions.items())),
+    return _computer.describe(experiments.root()) | {
+        "threads": threads or joblib.cpu_count(),
+        "data": data,
+        "seeds": seeds,
     }
-
-
-def _processor() -> str:
-    """The name of the processor."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file() and (found := re.search(r"model name\s*:\s*(.*)", information.read_text())):
-        return found[1]
-    return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str:
-    """What git says about the project's folder; empty where it is not under git."""
-    command = ["git", "-C", str(experiments.root()), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""

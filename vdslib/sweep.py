@@ -143,9 +143,13 @@ def _draw(generator: random.Random, name: str, kind: str, space: Any) -> Any:
 
 
 def plan(
-    subject: runs.Subject, content: Mapping[str, Any], given: Mapping[str, Any]
+    subject: runs.Subject,
+    content: Mapping[str, Any],
+    given: Mapping[str, Any],
+    scale: Mapping[str, Any] | None = None,
 ) -> tuple[list[runs.Run], list[str]]:
-    """Runs of a plan, each once, and the names of the parameters that it sets; ``given`` holds for all of them.
+    """Runs of a plan, each once, and the names of the parameters that it sets; ``given`` holds for all of them,
+    and so does ``scale`` where neither says otherwise.
 
     Raises ParameterError before anything starts, where any value is refused.
     """
@@ -153,7 +157,9 @@ def plan(
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
     if both := [name for name in varied if name in given]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
-    planned = {run.id: run for run in (subject.run({**given, **choice}) for choice in chosen)}
+    planned = {
+        run.id: run for run in (subject.run({**(scale or {}), **given, **choice}) for choice in chosen)
+    }
     return list(planned.values()), varied
 
 
