@@ -9,20 +9,23 @@ READY := .venv/.ready
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks bench lab lock clean
+.PHONY: help book test test-slow notebooks bench lab lock clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 
 book: $(READY)  ## run the notebooks that are out of date, render the book
 	@$(BIN)/python book/tools/build.py book
 
 # one pytest process for unit tests, notebooks and pages: TensorFlow alone takes seconds to import
 test: $(READY)  ## run all tests: units, every committed notebook, the strict build, lint, types
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test-slow: $(READY)  ## run the tests that take longest: sweeps killed many times, thousands of runs
+	$(BIN)/pytest -m slow tests
 
 notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY="name name" for some)
 	@$(BIN)/python book/tools/build.py notebooks $(ONLY)

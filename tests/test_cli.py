@@ -61,18 +61,9 @@ def test_run_takes_parameters_from_a_file_and_the_command_line_goes_before_it(no
     )
     (tmp_path / "given.yaml").write_text("window: 4\n")
     assert cli.main(["run", str(source), "-f", "given.yaml", "-p", "window", "7"]) == 0
-    assert "runs/sample.ipynb" in capsys.readouterr().out
-    assert json.loads((tmp_path / "runs" / "results" / "sample.json").read_text()) == {"w": 7}
-
-
-def test_run_leaves_the_results_of_the_book_alone(notebook, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        experiments, "run", lambda source, given, output: seen.append(given["results_dir"]) or output
-    )
-    cli.main(["run", str(notebook()), "-o", "there/copy.ipynb"])
-    cli.main(["run", str(notebook()), "-p", "results_dir", "mine"])
-    assert seen == [str(tmp_path / "there" / "results"), "mine"]
+    folder = tmp_path / capsys.readouterr().out.removeprefix("run: ").strip()
+    assert folder.parent == tmp_path / "runs" / "sample"
+    assert json.loads((folder / "results.json").read_text()) == {"sample": {"w": 7}}
 
 
 @pytest.mark.parametrize(

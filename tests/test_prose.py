@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pybtex.database import parse_file
 
-from vdslib import baselines, cli, experiments, sources, telemetry
+from vdslib import baselines, cli, experiments, runs, sources, sweep, telemetry
 from vdslib.damage import FAULTS
 from vdslib.testbed import recorder, workload
 
@@ -188,7 +188,7 @@ def commands():
                     yield pytest.param(line, id=f"{path.name}: {line[:60]}")
     for path in NOTEBOOKS:
         for line in re.findall(
-            r"(?:^|`)(vds (?:run|params|record|import) [^`\n]+)", text_of(path), re.MULTILINE
+            r"(?:^|`)(vds (?:run|params|record|import|sweep|results) [^`\n]+)", text_of(path), re.MULTILINE
         ):
             yield pytest.param(line, id=f"{path.name}: {line[:60]}")
 
@@ -224,6 +224,13 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
         if options.name == "run":
             given = {**cli.read_parameters(options.file), **dict(options.given)}
             assert experiments.check(options.notebook, given).keys() == given.keys()
+        if options.name == "sweep":
+            page = blocks(BOOK / "study.md", "yaml")
+            for plan in page:
+                made, _ = sweep.plan(
+                    runs.subject(options.notebook), yaml.safe_load(plan), dict(options.given)
+                )
+                assert len(made) > 1
     else:
         assert program in {"source", "jupyter"}, f"no test knows {program}"
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 import yaml
 
-from vdslib import experiments, sources, telemetry
+from vdslib import experiments, runs, sources, telemetry
 
 __all__ = ["main"]
+
+SCALES = experiments.root() / "book" / "scales"  # files of parameters for all notebooks
 
 
 class RecordError(OSError):
@@ -73,8 +76,43 @@ def parser() -> argparse.ArgumentParser:
     running = commands.add_parser(
         "run", help="run one notebook with parameters, checked before anything starts"
     )
-    running.add_argument("notebook", help="chapter (3-3-experiment) or path")
-    running.add_argument(
+    _add_what_to_run(running)
+    running.add_argument("--force", action="store_true", help="repeat a run that is there already")
+    running.set_defaults(command=run)
+
+    sweeping = commands.add_parser(
+        "sweep", help="run one notebook with many parameters, in parallel, resumable"
+    )
+    _add_what_to_run(sweeping)
+    sweeping.add_argument(
+        "--grid", type=Path, required=True, metavar="FILE", help="YAML file: the plan of the runs"
+    )
+    sweeping.add_argument("--dry-run", action="store_true", help="list the runs and estimate their time")
+    sweeping.add_argument("--force", action="store_true", help="repeat runs that are there already")
+    sweeping.add_argument("--workers", type=_count, help="processes (default: one for each core)")
+    sweeping.add_argument(
+        "--threads", type=_count, help="threads of each run (default: cores by workers; 1 with --scheduler)"
+    )
+    sweeping.add_argument("--scheduler", default="", metavar="tcp://...", help="address of a Dask scheduler")
+    sweeping.add_argument(
+        "--retries", type=_seed, default=0, help="further tries of a run that fails (default 0)"
+    )
+    sweeping.set_defaults(command=sweep_)
+
+    showing = commands.add_parser("results", help="all runs of an experiment as one table")
+    showing.add_argument("experiment", help="name of the experiment, by default that of its notebook")
+    showing.add_argument("--out", default="runs", help="folder or address of experiments (default runs)")
+    showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
+    showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
+    showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
+    showing.set_defaults(command=results_)
+    return top
+
+
+def _add_what_to_run(command: argparse.ArgumentParser) -> None:
+    """The options that ``run`` and ``sweep`` share."""
+    command.add_argument("notebook", help="chapter (3-3-experiment) or path")
+    command.add_argument(
         "-p",
         nargs=2,
         action="append",
@@ -83,14 +121,18 @@ def parser() -> argparse.ArgumentParser:
         dest="given",
         help="one parameter",
     )
-    running.add_argument(
+    command.add_argument(
         "-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it"
     )
-    running.add_argument(
-        "-o", type=Path, metavar="OUTPUT", dest="output", help="executed copy (default runs/NAME.ipynb)"
+    command.add_argument(
+        "--scale",
+        choices=sorted(path.stem for path in SCALES.glob("*.yaml")),
+        help="parameters of a scale; -f and -p go before them",
     )
-    running.set_defaults(command=run)
-    return top
+    command.add_argument("--experiment", help="name that runs are kept under (default: the notebook's)")
+    command.add_argument(
+        "--out", default="runs", help="folder of experiments, or an address such as s3://... (default runs)"
+    )
 
 
 def _import_options(importing: argparse.ArgumentParser) -> None:
@@ -157,6 +199,13 @@ def _seed(text: str) -> int:
     """A seed; what argparse shows as an error where it is no whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    """A number of things; what argparse shows as an error where it is no whole number from 1."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
@@ -239,22 +288,108 @@ def params(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run a notebook with the given parameters and say where its executed copy is.
+    """Run a notebook with the given parameters, or find that run, and say where its folder is."""
+    subject = runs.subject(options.notebook)
+    planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
+    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place.tidy()
+    if options.force or planned.id not in place.ids():
+        check_telemetry([planned])  # a bad file is told in a second, before a kernel starts
+        outcome = runs.perform(planned, place.out, place.experiment, progress=True)
+        if outcome.error:
+            print(f"what there is of it: {place.shown(planned.id)}")
+            raise experiments.NotebookError(outcome.error)
+    else:
+        print("this run is there already; --force repeats it")
+    runs.hand_on(place, planned)
+    print(f"run: {place.shown(planned.id)}")
 
-    Unless told otherwise by ``results_dir`` or ``$VDS_RESULTS``, results go beside the executed copy: trying other
-    parameters must not change what the book's own chapters recorded.
-    """
-    source = experiments.find(options.notebook)
-    output = options.output or Path("runs") / source.name
-    given = experiments.check(source, {**read_parameters(options.file), **dict(options.given)})
-    if "telemetry" in given:
-        # a bad file is told in a second, before a kernel starts
-        for note in sources.read(given["telemetry"]).attrs["notes"]:
+
+def sweep_(options: argparse.Namespace) -> None:
+    """Make all runs of a plan that are not finished yet, and say what became of them."""
+    from vdslib import sweep  # no other command needs it
+
+    subject = runs.subject(options.notebook)
+    planned, varied = sweep.plan(
+        subject,
+        read_parameters(options.grid),
+        given_parameters(options),
+        scale_parameters(options, subject.path.stem),
+    )
+    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    cores = joblib.cpu_count()
+    workers = options.workers or cores
+    if options.dry_run:
+        _show_plan(planned, varied, place, workers)
+        return
+    finished = set() if options.force else place.ids()
+    check_telemetry(run for run in planned if run.id not in finished)
+    threads = options.threads or (1 if options.scheduler else max(1, cores // workers))
+    summary = sweep.sweep(
+        planned,
+        place,
+        workers=workers,
+        threads=threads,
+        scheduler=options.scheduler,
+        retries=options.retries,
+        force=options.force,
+    )
+    print(f"{summary.found} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
+    if summary.failed:
+        lines = [f"  {name}: {error.strip().splitlines()[-1]}" for name, error in summary.failed.items()]
+        raise experiments.NotebookError(
+            "\n".join([f"{len(lines)} runs failed; failed.json of each has all of it", *lines[:10]])
+        )
+
+
+def _show_plan(planned: Sequence[runs.Run], varied: Sequence[str], place: runs.Place, workers: int) -> None:
+    """Print the runs of a plan and an estimate of their time."""
+    from vdslib import sweep
+
+    finished = place.ids()
+    for run in planned:
+        values = " ".join(f"{name}={run.parameters[name]}" for name in varied if name in run.parameters)
+        print(f"{run.id}  {'done' if run.id in finished else 'to do'}  {values}")
+    left, seconds = sum(run.id not in finished for run in planned), sweep.typical_seconds(place)
+    estimate = "no estimate of time before the first run is finished"
+    if seconds is not None:
+        rounds = math.ceil(left / workers)
+        estimate = (
+            f"about {rounds * seconds / 60:.1f} min with {workers} workers, by {seconds:.1f} s for a run"
+        )
+    print(f"{len(planned)} runs, {left} to do; {estimate}")
+
+
+def results_(options: argparse.Namespace) -> None:
+    """Show, write or render the runs of an experiment."""
+    from vdslib import results  # no other command needs it
+
+    frame = results.table(options.experiment, options.out)
+    for path in filter(None, (options.csv, options.parquet)):
+        results.write(frame, path)
+        print(f"wrote {path}: {len(frame)} runs")
+    if options.report:
+        results.report(options.experiment, options.out, options.report)
+        print(f"wrote {options.report}")
+    if not (options.csv or options.parquet or options.report):
+        print(results.shown(frame))
+
+
+def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
+    """Parameters of the scale asked for; none without one."""
+    return (read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None) or {}
+
+
+def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters from the file and the command line, which goes before it."""
+    return {**read_parameters(options.file), **dict(options.given)}
+
+
+def check_telemetry(planned: Iterable[runs.Run]) -> None:
+    """Read each telemetry that runs ask for once; TelemetryError where it does not fit."""
+    for name in sorted({run.parameters["telemetry"] for run in planned if "telemetry" in run.parameters}):
+        for note in sources.read(name).attrs["notes"]:
             print(f"note: {note}")
-    names = {parameter.name for parameter in experiments.parameters(source)}
-    if "results_dir" in names and not given.get("results_dir") and "VDS_RESULTS" not in os.environ:
-        given["results_dir"] = str(output.resolve().parent / "results")
-    print(f"executed copy: {experiments.run(source, given, output)}")
 
 
 def read_parameters(file: Path | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import re
 import sys
 import tempfile
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "check",
+    "check_against",
     "find",
     "load",
     "parameters",
@@ -161,17 +162,20 @@ def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
     Strings, as they come from a command line, are read as the type says. Raises ParameterError that names the
     first fault and lists what is valid.
     """
-    known = {parameter.name: parameter for parameter in parameters(notebook)}
+    return check_against(parameters(notebook), given, find(notebook).stem)
+
+
+def check_against(declared: Sequence[Parameter], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What `check` does, for the declared parameters of the notebook ``name``."""
+    known = {parameter.name: parameter for parameter in declared}
     checked = {}
-    for name, value in given.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+    for key, value in given.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            listed = "\n".join(f"  {line}" for line in describe(known.values()))
-            raise ParameterError(
-                f"{find(notebook).stem} has no parameter {name!r}{hint}\nIts parameters are:\n{listed}"
-            )
-        checked[name] = coerce(known[name], value)
+            listed = "\n".join(f"  {line}" for line in describe(declared))
+            raise ParameterError(f"{name} has no parameter {key!r}{hint}\nIts parameters are:\n{listed}")
+        checked[key] = coerce(known[key], value)
     return checked
 
 
@@ -253,12 +257,14 @@ def run(
     output: str | Path,
     *,
     progress: bool | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Path:
     """Execute a notebook with papermill and save the executed copy as ``output``, which is returned.
 
     ``given`` is checked first (see `check`); nothing is started where it is refused. The kernel talks over IPC
     sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
-    cells on stderr; by default where that is a terminal. Raises NotebookError where a cell fails: with the message
+    cells on stderr; by default where that is a terminal. ``environment`` has variables for the kernel beside those
+    of this process. Raises NotebookError where a cell fails: with the message
     alone for errors of ours, else with the traceback.
     """
     values = check(notebook, given)
@@ -276,7 +282,12 @@ def run(
     except OSError as error:
         raise NotebookError(f"cannot save the executed copy as {target}: {error.strerror}") from None
     with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
-        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        config = Config(
+            {
+                "KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"},
+                "Kernel": {"environment": dict(environment or {})},
+            }
+        )
         try:
             papermill.execute_notebook(
                 str(source),

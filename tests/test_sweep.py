@@ -1,0 +1,283 @@
+"""Sweeps: what a plan means, and that nothing is lost or made twice, whatever is killed meanwhile."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import stub_runs
+import yaml
+
+from vdslib import cli, results, runs, sweep
+from vdslib.experiments import NotebookError, ParameterError
+
+KINDS = {"window": "int", "rate": "float", "network": "str"}
+
+
+@pytest.fixture
+def notebook(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VDS_RESULTS", raising=False)
+    return stub_runs.write_notebook(tmp_path / "stub.ipynb")
+
+
+def planned(notebook, content, given=None):
+    return sweep.plan(runs.subject(notebook), content, given or {})[0]
+
+
+# ------------------------------------------------------------------------------------------------ plans
+
+
+def test_parts_of_a_plan_are_combined():
+    content = yaml.safe_load("""
+    grid: {window: [5, 10], seed: [1, 2]}
+    zip: {units: [[64], [32]], dropout: [0.2, 0.1]}
+    list: [{network: figure}, {network: textbook, momentum: 0.5}]
+    """)
+    chosen = sweep.combinations(content, KINDS)
+    assert len(chosen) == 2 * 2 * 2 * 2 and len({json.dumps(choice) for choice in chosen}) == 16
+    assert {(choice["units"][0], choice["dropout"]) for choice in chosen} == {(64, 0.2), (32, 0.1)}
+    assert all(("momentum" in choice) == (choice["network"] == "textbook") for choice in chosen)
+
+
+def test_random_values_are_within_their_space_and_the_same_for_a_seed():
+    over = {
+        "window": {"low": 2, "high": 9},
+        "rate": {"low": 0.001, "high": 0.1, "log": True},
+        "network": ["a", "b"],
+    }
+    part = {"n": 200, "seed": 3, "over": over}
+    chosen = sweep.combinations({"random": part}, KINDS)
+    assert chosen == sweep.combinations({"random": part}, KINDS)
+    assert chosen != sweep.combinations({"random": part | {"seed": 4}}, KINDS)
+    assert {choice["window"] for choice in chosen} == set(range(2, 10))
+    assert {choice["network"] for choice in chosen} == {"a", "b"}
+    rates = [choice["rate"] for choice in chosen]
+    assert min(rates) >= 0.001 and max(rates) <= 0.1
+    # half of the values lie below the geometric mean, not the arithmetic one
+    assert 70 < sum(rate < 0.01 for rate in rates) < 130
+    fewer = sweep.combinations({"random": part | {"over": {"window": over["window"]}}}, KINDS)
+    assert [c["window"] for c in fewer] == [c["window"] for c in chosen]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gird: {window: [1]}", "has the parts grid, zip, list, random, not gird"),
+        ("grid: {window: 5}", "grid: window must be a list of values, not 5"),
+        ("grid: [window]", "grid: give lines"),
+        ("zip: {window: [1, 2], rate: [1]}", "window 2, rate 1"),
+        ("list: {window: 1}", "list: give a list"),
+        ("grid: {window: [1]}\nlist: [{window: 2}]", "sets window in list and in grid"),
+        ("random: {n: 2, over: {}}", "random: give n, seed and over"),
+        ("random: {n: 0, seed: 1, over: {window: [1]}}", "n at least 1"),
+        ("random: {n: 2, seed: 1, over: {rate: 3}}", "rate must be a list of choices"),
+        ("random: {n: 2, seed: 1, over: {rate: {low: 1e-4, high: 1}}}", "1e-4 is text"),
+        ("random: {n: 2, seed: 1, over: {rate: {low: 0, high: 1, log: true}}}", "above 0 for log"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_its_part(text, message):
+    with pytest.raises(ParameterError) as refused:
+        sweep.combinations(yaml.safe_load(text), KINDS)
+    assert message in str(refused.value)
+
+
+def test_every_value_of_a_plan_is_checked_and_the_same_run_comes_once(notebook):
+    with pytest.raises(ParameterError, match="parameter number: -1 is not valid"):
+        planned(notebook, {"grid": {"number": [1, -1]}})
+    with pytest.raises(ParameterError, match="no parameter 'nmber'; did you mean number"):
+        planned(notebook, {"grid": {"nmber": [1]}})
+    with pytest.raises(ParameterError, match="number: set by the plan and beside it"):
+        planned(notebook, {"grid": {"number": [1]}}, {"number": 2})
+    assert len(planned(notebook, {"grid": {"number": [1, "1", 2.0]}})) == 2
+
+
+def test_a_dry_run_lists_runs_and_starts_nothing(notebook, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text("grid: {number: [1, 2], seed: [3]}")
+    command = ["sweep", str(notebook), "--grid", "plan.yaml", "--dry-run", "--workers", "2"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "to do  number=2 seed=3" in said and "2 runs, 2 to do; no estimate" in said
+    assert not (tmp_path / "runs").exists()
+    run = planned(notebook, {"grid": {"number": [1]}}, {"seed": 3})[0]
+    runs.perform(run, "runs", "stub", executor=stub_runs.without_kernel)
+    cli.main(command)
+    assert "2 runs, 1 to do; about" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------ execution
+
+
+def whole(out, number):
+    """The table of a finished sweep; every run is there once, and readable, and nothing is left beside."""
+    frame = results.table("stub", out)
+    assert sorted(frame["number"]) == list(range(number)) and set(frame["state"]) == {"done"}
+    assert (frame["value"] == frame["number"] * 2).all()
+    assert sorted(path.name for path in (Path(out) / "stub").iterdir()) == sorted(frame["id"])
+    return frame
+
+
+def killed_sweeps(notebook, tmp_path, kills, number):
+    """Kill sweeps at random moments, then let one finish; what was done before is not made anew."""
+    moments, command = (
+        random.Random(6),
+        [sys.executable, stub_runs.__file__, str(notebook), "runs", str(number), "0.05"],
+    )
+    before: dict[str, str] = {}
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # a start takes seconds; the moments are spread over start and runs
+        folder, until = Path("runs/stub"), time.monotonic() + 60
+        count = len(before)
+        if moments.random() < 0.7:
+            while time.monotonic() < until and len(list(folder.glob("[!.]*/run.json"))) <= count:
+                time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.4))
+        process.kill()
+        process.wait()
+        now = {path.parent.name: path.read_text() for path in folder.glob("[!.]*/run.json")}
+        assert before.items() <= now.items()
+        before = now
+    time.sleep(1)  # for the workers to see that they are alone
+    assert 0 < len(before) < number
+    subprocess.run(command, check=True, capture_output=True)
+    whole("runs", number)
+    now = {path.parent.name: path.read_text() for path in Path("runs/stub").glob("*/run.json")}
+    assert before.items() <= now.items()
+
+
+def test_a_sweep_killed_at_random_moments_goes_on_where_it_was(notebook, tmp_path):
+    killed_sweeps(notebook, tmp_path, kills=2, number=60)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_twenty_times_has_every_run_once(notebook, tmp_path):
+    killed_sweeps(notebook, tmp_path, kills=20, number=600)
+
+
+def test_failures_are_kept_with_their_traceback_while_others_go_on_and_a_killed_worker_is_replaced(notebook):
+    content = {
+        "list": [
+            {"number": 1},
+            {"number": 2, "fault": "error"},
+            {"number": 3, "fault": "kill"},
+            {"number": 4},
+        ]
+    }
+    made, place = planned(notebook, content), runs.Place("runs", "stub")
+    summary = sweep.sweep(made, place, workers=2, retries=1, executor=stub_runs.without_kernel)
+    assert (summary.found, summary.done, list(summary.failed)) == (0, 3, [made[1].id])
+    failed = json.loads(Path(place.folder(made[1].id), "failed.json").read_text())
+    assert "Traceback" in failed["error"] and "ValueError: number 2 does not work" in failed["error"]
+    frame = results.table("stub").set_index("number")
+    assert frame["state"].to_dict() == {1: "done", 2: "failed", 3: "done", 4: "done"}
+    assert frame.loc[2, "error"] == "ValueError: number 2 does not work"
+    # the failure is tried again by the next call, what is done is not
+    again = sweep.sweep(made, place, workers=1, executor=stub_runs.without_kernel)
+    assert (again.found, again.done, list(again.failed)) == (3, 0, [made[1].id])
+
+
+def test_a_run_that_fails_once_is_done_at_its_second_try_and_kernels_run_side_by_side(
+    notebook, tmp_path, capsys
+):
+    (tmp_path / "plan.yaml").write_text(
+        "list: [{number: 1, fault: once}, {number: 2, fault: error}, {number: 3}]"
+    )
+    command = ["sweep", str(notebook), "--grid", "plan.yaml", "--workers", "2", "--retries", "1"]
+    assert cli.main(command) == 2
+    said = capsys.readouterr()
+    assert "0 found, 2 done, 1 failed" in said.out and "ValueError: number 2 does not work" in said.err
+    frame = results.table("stub").set_index("number")
+    assert frame["state"].to_dict() == {1: "done", 2: "failed", 3: "done"}
+    kept = Path("runs/stub", frame.loc[2, "id"])
+    assert "number 2 does not work" in (kept / "log.txt").read_text()
+    assert json.loads((kept / "environment.json").read_text())["threads"] >= 1
+
+
+def test_no_scheduler_is_one_clear_error(notebook, monkeypatch):
+    monkeypatch.setattr(sweep, "LOST", 1)
+    with pytest.raises(NotebookError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        sweep.sweep(
+            planned(notebook, {"grid": {"number": [1]}}),
+            runs.Place("runs", "stub"),
+            scheduler="tcp://127.0.0.1:9",
+        )
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A scheduler and two workers as a user would start them by hand; yields its address and its process."""
+    file, module = tmp_path / "scheduler.json", [sys.executable, "-m"]
+    paths = os.pathsep.join([str(Path(stub_runs.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    quiet: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet["env"] = os.environ | {"PYTHONPATH": paths}
+    started = [
+        subprocess.Popen(
+            [*module, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+            + ["--no-dashboard", "--scheduler-file", str(file)],
+            **quiet,
+        )
+    ]
+    worker = [
+        *module,
+        "distributed.cli.dask_worker",
+        "--scheduler-file",
+        str(file),
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+    ]
+    started += [subprocess.Popen([*worker, "--host", "127.0.0.1"], **quiet) for _ in range(2)]
+    until = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    yield json.loads(file.read_text())["address"], started[0]
+    for process in started:
+        process.kill()
+    for process in started:
+        process.wait(30)
+
+
+def test_workers_started_by_hand_give_the_same_results_bit_for_bit(notebook, scheduler):
+    made = planned(notebook, {"grid": {"number": [1, 2], "seed": [0, 1]}})
+    assert sweep.sweep(made, runs.Place("there", "stub"), scheduler=scheduler[0]).done == 4
+    assert sweep.sweep(made, runs.Place("here", "stub"), workers=2).done == 4
+    for run in made:
+        there, here = (Path(out, "stub", run.id, "results.json").read_bytes() for out in ("there", "here"))
+        assert there == here and b"value" in here
+
+
+def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, scheduler, monkeypatch):
+    monkeypatch.setattr(sweep, "LOST", 3)
+    made, place = (
+        planned(notebook, {"grid": {"number": list(range(40))}}, {"pause": 0.2}),
+        runs.Place("runs", "stub"),
+    )
+    original, landed = sweep._landed, []
+
+    def kill_then_wait(client, flying):
+        landed.append(1)
+        if len(landed) == 4:
+            scheduler[1].kill()
+        return original(client, flying)
+
+    monkeypatch.setattr(sweep, "_landed", kill_then_wait)
+    with pytest.raises(NotebookError, match="scheduler is lost"):
+        sweep.sweep(made, place, scheduler=scheduler[0], executor=stub_runs.without_kernel)
+    done = place.ids()
+    assert 0 < len(done) < 40
+    monkeypatch.setattr(sweep, "_landed", original)
+    assert sweep.sweep(made, place, workers=2, executor=stub_runs.without_kernel).found >= len(done)
+    whole("runs", 40)
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_make_a_complete_table_in_little_memory(notebook):
+    command = [sys.executable, stub_runs.__file__, str(notebook), "runs", "10000"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout.split()[-1]) < 500
+    whole("runs", 10000)

@@ -1,0 +1,137 @@
+"""The runs of an experiment as one tidy table: a row for each run, its parameters, results and state in columns."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vdslib import experiments, runs
+from vdslib.experiments import NotebookError
+
+__all__ = ["flatten", "measures", "ranked", "read_all", "report", "shown", "table", "varied", "write"]
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested results as scalars, by dotted name; lists and tables are left out, as they have no place in a row."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{key}.")
+        elif not isinstance(value, list):
+            found[key] = value
+    return found
+
+
+def read_all(place: runs.Place, file: str) -> dict[str, Any]:
+    """Content of one JSON file of every run that has it, by id."""
+    if place.local:
+        paths = sorted(Path(place.path).glob(f"[!.]*/{file}"))
+        return {path.parent.name: json.loads(path.read_bytes()) for path in paths}
+    place.files.invalidate_cache()
+    paths = place.files.glob(f"{place.path}/*/{file}")
+    contents = place.files.cat(paths) if paths else {}
+    return {path.split("/")[-2]: json.loads(content) for path, content in sorted(contents.items())}
+
+
+def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
+    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, one column for each
+    parameter and each single result, and ``error``, the last line of what a failed run said.
+
+    A result that has the name of a parameter gets ``result.`` before it. Raises NotebookError where there are none.
+    """
+    place = runs.Place(out, experiment)
+    done, failed = read_all(place, runs.DONE), read_all(place, runs.FAILED)
+    if not done and not failed:
+        raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
+    parameters, results = read_all(place, "parameters.json"), read_all(place, "results.json")
+    rows = []
+    for name, about in sorted({**failed, **done}.items(), key=lambda item: (item[1]["started"], item[0])):
+        given = {key: _cell(value) for key, value in parameters[name].items()}
+        row = {
+            "id": name,
+            "state": "done" if name in done else "failed",
+            "seconds": about["seconds"],
+            **given,
+        }
+        recorded = results.get(name, {}) if name in done else {}
+        # one chapter is the usual case, and needs no name before each of its results
+        recorded = next(iter(recorded.values())) if len(recorded) == 1 else recorded
+        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in flatten(recorded).items()}
+        rows.append(row | {"error": about.get("error", "").strip().rpartition("\n")[2]})
+    frame = pd.DataFrame(rows)
+    frame.attrs["parameters"] = [
+        name for name in frame if any(name in given for given in parameters.values())
+    ]
+    return frame[[name for name in frame if name != "error"] + ["error"]]
+
+
+def _cell(value: Any) -> Any:
+    """A parameter as a cell of a table: a list as its text."""
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def varied(frame: pd.DataFrame) -> list[str]:
+    """Parameters that differ between the runs of a table, but for seeds."""
+    return [n for n in frame.attrs["parameters"] if "seed" not in n and frame[n].astype(str).nunique() > 1]
+
+
+def measures(frame: pd.DataFrame) -> list[str]:
+    """Results of a table that are numbers, in their order."""
+    others = {*frame.attrs["parameters"], "id", "state", "seconds", "error"}
+    numbers = frame.select_dtypes("number")
+    return [str(name) for name in numbers if name not in others]
+
+
+def ranked(frame: pd.DataFrame, settings: list[str], metric: str, largest: bool = False) -> pd.DataFrame:
+    """Settings, the best first: number of runs, mean, standard deviation, least and largest value of a result."""
+    keys = [frame[name].astype(str) for name in settings] or [pd.Series("all", frame.index, name="runs")]
+    groups = frame.groupby(keys)[metric].agg(["count", "mean", "std", "min", "max"])
+    return groups.sort_values("mean", ascending=not largest).reset_index()
+
+
+def shown(frame: pd.DataFrame) -> str:
+    """A table as text: the columns that differ between runs, so that it fits a screen."""
+    columns = [
+        name for name in frame if name == "id" or len(frame) == 1 or frame[name].astype(str).nunique() > 1
+    ]
+    return frame[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
+
+
+def report(experiment: str, out: str | Path, page: Path) -> None:
+    """Render the notebook ``report.ipynb`` about an experiment as an HTML page."""
+    from bs4 import BeautifulSoup
+    from nbconvert import HTMLExporter
+
+    with tempfile.TemporaryDirectory(prefix="vds-") as folder:
+        executed = Path(folder) / "report.ipynb"
+        given = {"experiment": experiment, "runs": str(out)}
+        experiments.run(Path(__file__).with_name("report.ipynb"), given, executed)
+        # this template keeps alternative text
+        body, _ = HTMLExporter(template_name="classic", exclude_input=True).from_filename(str(executed))
+    html = BeautifulSoup(body, features="html.parser")
+    for script in html("script"):  # from other servers, for widgets and equations, of which there are none
+        script.decompose()
+    try:
+        page.write_text(str(html), encoding="utf-8")
+    except OSError as error:
+        raise NotebookError(f"cannot write {page}: {error.strerror}") from None
+
+
+def write(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table by the ending of the file, .csv or .parquet; NotebookError for another ending or folder."""
+    path = Path(path)
+    try:
+        if path.suffix == ".csv":
+            frame.to_csv(path, index=False)
+        elif path.suffix == ".parquet":
+            frame.to_parquet(path, index=False)
+        else:
+            raise NotebookError(f"cannot write {path}: the ending must be .csv or .parquet")
+    except OSError as error:
+        raise NotebookError(f"cannot write {path}: {error.strerror or error}") from None

@@ -1,0 +1,385 @@
+"""One run of a notebook: its identity, and a folder with everything that it gave, kept whole or not at all.
+
+A run is identified by a hash of what determines its result, so that the same run is found again instead of repeated.
+Its folder ``RUNS/EXPERIMENT/ID`` holds ``notebook.ipynb`` (executed), ``parameters.json``, ``results.json``,
+``environment.json``, ``figures/``, ``log.txt`` and, written last, ``run.json``; a run that failed has
+``failed.json`` in its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import joblib
+import psutil
+from fsspec.implementations.local import LocalFileSystem
+
+from vdslib import _computer, experiments, fingerprints
+
+__all__ = [
+    "Outcome",
+    "Place",
+    "Run",
+    "Subject",
+    "environment",
+    "hand_on",
+    "keep_failure",
+    "perform",
+    "subject",
+]
+
+DONE, FAILED = "run.json", "failed.json"  # either one, written last, makes a folder a run
+THREADS = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to make: ``parameters`` are complete but for ``results_dir``; ``handed`` is that folder, or empty."""
+
+    id: str
+    notebook: str
+    parameters: Mapping[str, Any]
+    inputs: str
+    handed: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: its wall time in seconds, and the error of one that failed, else empty."""
+
+    id: str
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A notebook to run: what it declares, and the fingerprint of all its inputs but the parameters."""
+
+    path: Path
+    declared: tuple[experiments.Parameter, ...]
+    inputs: str
+    data: Mapping[str, str]
+    loads: bool
+
+    def run(self, given: Mapping[str, Any]) -> Run:
+        """The run with these parameters, the others at their defaults; ParameterError where one is refused."""
+        checked = experiments.check_against(self.declared, given, self.path.stem)
+        values = {parameter.name: parameter.default for parameter in self.declared} | checked
+        # where results go does not change them
+        handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
+        parts = [self.inputs, json.dumps(values, sort_keys=True), _of_telemetry(values.get("telemetry", ""))]
+        if self.loads and handed:
+            parts += [
+                f"{path.name} {fingerprints.of_file(path)}" for path in sorted(Path(handed).glob("*.json"))
+            ]
+        name = fingerprints.digest(*parts)[:16]
+        return Run(name, str(self.path.resolve()), values, self.inputs, str(handed))
+
+
+def subject(notebook: str | Path) -> Subject:
+    """A notebook as the subject of runs; NotebookError where it cannot be one."""
+    path = experiments.find(notebook)
+    return _subject(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _subject(path: Path, changed: int) -> Subject:
+    """A notebook that was last changed at a time, which keeps an older state out of the cache."""
+    declared = tuple(experiments.parameters(path))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
+    # parameters count by their values, so that a comment may be bettered
+    cells, tree = fingerprints.code_cells({"cells": rest}), fingerprints.syntax(fingerprints.read_code(path))
+    root, known = experiments.root(), fingerprints.modules(experiments.root())
+    needed = {name: fingerprints.of_file(known[name]) for name in sorted(fingerprints.closure(tree, known))}
+    data = {file.name: fingerprints.of_file(file) for file in fingerprints.data_files(root, tree)}
+    base = fingerprints.digest(
+        *cells,
+        json.dumps([needed, data]),
+        fingerprints.of_file(root / "requirements.lock"),
+        "{}.{}".format(*sys.version_info),
+    )
+    return Subject(path, declared, base, data, fingerprints.reads_results(tree))
+
+
+def _of_telemetry(text: str) -> str:
+    """Fingerprint of the files that a telemetry parameter names; a source elsewhere counts by its address alone."""
+    for candidate in (Path(text), Path(text.partition(":")[2])):
+        if candidate.name and candidate.is_file():
+            return fingerprints.of_file(candidate)
+        if candidate.name and candidate.is_dir():  # a store may be too large to read
+            files = sorted(path for path in candidate.rglob("*") if path.is_file())
+            return fingerprints.digest(*(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files))
+    return ""
+
+
+class Place:
+    """Where the runs of one experiment are kept: a folder, or an address that fsspec knows (``s3://...``)."""
+
+    def __init__(self, out: str | Path, experiment: str) -> None:
+        if not re.fullmatch(r"[\w][\w.-]*", experiment):
+            raise experiments.ParameterError(
+                f"{experiment!r} cannot name an experiment: take letters, digits, dot, dash and underscore"
+            )
+        self.out, self.experiment = str(out), experiment
+        try:
+            self.files, root = fsspec.core.url_to_fs(self.out)
+        except (ValueError, ImportError) as error:  # an unknown protocol, or its package is missing
+            raise experiments.ParameterError(f"cannot keep runs in {out}: {error}") from None
+        self.local = isinstance(self.files, LocalFileSystem)
+        self.path = f"{root.rstrip('/')}/{experiment}"
+
+    def folder(self, name: str) -> str:
+        """The folder of a run."""
+        return f"{self.path}/{name}"
+
+    def shown(self, name: str) -> str:
+        """The folder of a run as its user would write it."""
+        return f"{self.out.rstrip('/')}/{self.experiment}/{name}"
+
+    def ids(self, marker: str = DONE) -> set[str]:
+        """Runs that are done (or that failed, by the other marker)."""
+        self.files.invalidate_cache()
+        return {path.split("/")[-2] for path in self.files.glob(f"{self.path}/*/{marker}")}
+
+    @contextmanager
+    def workshop(self, name: str) -> Iterator[Path]:
+        """A folder to prepare a run in, gone afterwards unless it was published."""
+        if self.local:
+            # beside its last place, so that one renaming publishes it
+            folder = Path(self.path) / f".{name}~{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
+            try:
+                folder.mkdir(parents=True)
+            except OSError as error:
+                raise experiments.NotebookError(f"cannot keep runs in {self.out}: {error.strerror}") from None
+        else:
+            folder = Path(tempfile.mkdtemp(prefix="vds-run-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, name: str) -> None:
+        """Put a prepared folder in its place, whole or not at all; what was there before is replaced."""
+        target = self.folder(name)
+        if self.local:
+            if Path(target).exists():
+                os.rename(target, folder / "replaced")
+                shutil.rmtree(folder / "replaced")
+            os.rename(folder, target)
+            return
+        if self.files.exists(target):
+            self.files.rm(target, recursive=True)
+        files = sorted(
+            (path for path in folder.rglob("*") if path.is_file()),
+            key=lambda path: path.name in (DONE, FAILED),  # last: only then it counts
+        )
+        for path in files:
+            address = f"{target}/{path.relative_to(folder).as_posix()}"
+            self.files.makedirs(address.rpartition("/")[0], exist_ok=True)
+            self.files.put_file(str(path), address)
+
+    def tidy(self) -> None:
+        """Remove what killed runs of this computer left behind."""
+        if not self.local:
+            return
+        for folder in Path(self.path).glob(".*~*~*~*"):
+            _, host, process, _ = folder.name.split("~")
+            if host == socket.gethostname() and not psutil.pid_exists(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+Executor = Callable[[Run, Path, Mapping[str, str]], None]
+
+
+def perform(
+    run: Run,
+    out: str,
+    experiment: str,
+    threads: int = 0,
+    executor: Executor | None = None,
+    progress: bool = False,
+) -> Outcome:
+    """Make a run and keep its folder; a failure is kept, too, and returned, not raised.
+
+    ``threads`` limits what TensorFlow, BLAS and joblib use; 0 does not. ``executor`` takes the run, the folder to
+    fill and the variables of the environment; unless given, it executes the notebook.
+    """
+    start, started = time.monotonic(), _now()
+    place, error = Place(out, experiment), ""
+    with place.workshop(run.id) as folder:
+        variables = dict.fromkeys(THREADS, str(threads)) if threads else {}
+        try:
+            (executor or functools.partial(execute, progress=progress))(run, folder, variables)
+        except experiments.NotebookError as failure:
+            error = _plain(str(failure))
+        except Exception:  # noqa: BLE001  # whatever it was, the others go on
+            error = traceback.format_exc()
+        seconds = round(time.monotonic() - start, 3)
+        _describe(run, folder, experiment, started, seconds, error)
+        _write(folder / "environment.json", environment(run, threads))
+        place.publish(folder, run.id)
+    return Outcome(run.id, seconds, error)
+
+
+def keep_failure(run: Run, place: Place, error: str) -> None:
+    """Keep a run that failed in a way that its worker could not tell, as when it was killed."""
+    if run.id in place.ids():
+        return
+    with place.workshop(run.id) as folder:
+        _describe(run, folder, place.experiment, _now(), 0.0, error)
+        place.publish(folder, run.id)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: float, error: str) -> None:
+    """Write the parameters of a run, and what became of it."""
+    about = {
+        "id": run.id,
+        "experiment": experiment,
+        "notebook": Path(run.notebook).stem,
+        "started": started,
+        "seconds": seconds,
+        "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
+    }
+    _write(folder / "parameters.json", run.parameters)
+    _write(folder / (FAILED if error else DONE), about | ({"error": error} if error else {}))
+
+
+def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool = False) -> None:
+    """Execute the notebook of a run into ``folder``: notebook, results, figures, log.
+
+    Raises NotebookError where a cell fails, or where this computer's notebook, vdslib, data or lock are not those
+    that the run was planned with.
+    """
+    if subject(run.notebook).inputs != run.inputs:
+        raise experiments.NotebookError(
+            f"{run.notebook}: the notebook, vdslib, data or lock on {socket.gethostname()} are not those that the run "
+            "was planned with. Bring them to the same state and start again."
+        )
+    results, notebook = folder / "results", folder / "notebook.ipynb"
+    results.mkdir()
+    before = {}
+    if run.handed and subject(run.notebook).loads:
+        before = experiments.load(run.handed)
+        for chapter, values in before.items():
+            experiments.record(chapter, values, results)
+    with _log(folder / "log.txt"):
+        try:
+            experiments.run(
+                run.notebook,
+                run.parameters,
+                notebook,
+                progress=progress and None,
+                environment={**variables, "VDS_RESULTS": str(results)},
+            )
+        finally:
+            _keep_figures(notebook, folder / "figures")
+    found = {name: values for name, values in experiments.load(results).items() if before.get(name) != values}
+    _write(folder / "results.json", found)
+    shutil.rmtree(results)
+
+
+def hand_on(place: Place, run: Run) -> None:
+    """Put the results of a finished run into the folder that other chapters read, where one was given."""
+    if run.handed:
+        for chapter, values in json.loads(
+            place.files.cat_file(f"{place.folder(run.id)}/results.json")
+        ).items():
+            experiments.record(chapter, values, run.handed)
+
+
+@contextmanager
+def _log(path: Path) -> Iterator[None]:
+    """Keep what papermill reports, with times."""
+    logger, handler = logging.getLogger("papermill"), logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    except Exception as error:
+        logger.error("%s", _plain(str(error)))
+        raise
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+        logger.level, logger.propagate = before
+
+
+def _plain(text: str) -> str:
+    """A traceback without the colours of terminals."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _keep_figures(notebook: Path, folder: Path) -> None:
+    """Pictures of an executed notebook as files, named as its figures are, else by their number."""
+    if not notebook.is_file():
+        return
+    folder.mkdir()
+    number = 0
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", "")
+        for picture in [output.get("data", {}).get("image/png") for output in cell.get("outputs", [])]:
+            if picture:
+                number += 1
+                label = re.sub(r"[^\w-]", "-", f"{number:02}-{name or 'figure'}")
+                (folder / f"{label}.png").write_bytes(base64.b64decode("".join(picture)))
+
+
+def _cell_seconds(notebook: Path) -> float | None:
+    """Time that the cells of an executed notebook took, in seconds; None where there is none."""
+    if not notebook.is_file():
+        return None
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return round(sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells), 3)
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def environment(run: Run, threads: int = 0) -> dict[str, Any]:
+    """What a run ran on: versions, processor, commit, checksums of its data, seeds."""
+    seeds = {name: value for name, value in run.parameters.items() if "seed" in name}
+    data = dict(subject(run.notebook).data) if Path(run.notebook).is_file() else {}
+    telemetry = run.parameters.get("telemetry", "")
+    if checksum := _of_telemetry(telemetry):
+        data[telemetry] = checksum
+    return _computer.describe(experiments.root()) | {
+        "threads": threads or joblib.cpu_count(),
+        "data": data,
+        "seeds": seeds,
+    }
