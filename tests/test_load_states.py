@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from imblearn.over_sampling import SMOTE
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
+from sklearn.preprocessing import MinMaxScaler
 
 from vdslib import load_states
 from vdslib.engine import Settings
@@ -48,6 +49,16 @@ def test_impossible_shares_and_missing_states_are_refused() -> None:
     part = windows()
     with pytest.raises(TelemetryError, match=r"my\.csv: state 'overload' has 0 windows.*thresholds"):
         Thresholds(0.5, -1.0, low_is_overload=True).coming(part, "my.csv")
+
+
+@pytest.mark.parametrize(("borders", "low"), [([50, 20], True), ([50, 80], False)])
+def test_borders_in_the_unit_of_the_target_come_to_its_scale(borders: list[float], low: bool) -> None:
+    scaler = MinMaxScaler().fit([[0.0], [200.0]])
+    given = Thresholds.at(borders, scaler, low_is_overload=low)
+    assert (given.high, given.overload) == pytest.approx((borders[0] / 200, borders[1] / 200))
+    for wrong in (borders[::-1], borders[:1], [50, 50], [*borders, 1]):
+        with pytest.raises(ValueError, match=r"borders: .* two values.*overload_end"):
+            Thresholds.at(wrong, scaler, low_is_overload=low)
 
 
 def test_resampling_balances_and_keeps_windows_whole() -> None:

@@ -16,7 +16,7 @@ from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import Pipeline
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, precision_recall_curve, precision_recall_fscore_support
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from vdslib import models
@@ -85,6 +85,23 @@ class Thresholds:
         beyond, worst = np.quantile(targets, shares)
         return cls(float(beyond), float(worst), low_is_overload)
 
+    @classmethod
+    def at(
+        cls, borders: Sequence[float], scaler: MinMaxScaler, *, low_is_overload: bool = True
+    ) -> Thresholds:
+        """Borders given in the unit of the target: where high begins, and where overload does.
+
+        ``scaler`` is the target's. ValueError unless there are two and overload lies beyond high.
+        """
+        beyond = "below" if low_is_overload else "above"
+        if len(borders) != 2 or borders[0] == borders[1] or (borders[0] > borders[1]) != low_is_overload:
+            raise ValueError(
+                f"borders: {list(borders)}: give two values, where high begins and where overload does, the second "
+                f"{beyond} the first. Swap them, or choose the other end by overload_end."
+            )
+        high, overload = scaler.transform(np.reshape(borders, (-1, 1)))[:, 0]
+        return cls(float(high), float(overload), low_is_overload)
+
     def states(self, values: np.ndarray) -> np.ndarray:
         """The state (0, 1, 2) of each of `values` `[samples]`."""
         sign = -1 if self.low_is_overload else 1
@@ -99,7 +116,8 @@ class Thresholds:
             rare = STATES[int(counts.argmin())]
             raise TelemetryError(
                 f"{where}: state '{rare}' has {counts.min()} windows, at least 2 are needed. "
-                "Choose other thresholds or another target, fewer folds, or longer telemetry."
+                "Choose other thresholds (borders, or high_share and overload_share), another target, fewer folds, or "
+                "longer telemetry."
             )
         return states
 
