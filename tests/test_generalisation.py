@@ -51,6 +51,16 @@ def test_the_table_has_every_machine_and_only_numbers_of_a_sane_size():
     assert list(generalisation.by_model(TABLE, 14).index) == ["407"]
 
 
+def test_the_committed_table_gives_the_machines_asked_for_and_refuses_what_it_lacks():
+    path = execution.ROOT / "data" / "generalisation.csv"
+    has = {"machines": ["332", "407"], "month": "2013-8", "window": 10, "horizon": 1}
+    table = generalisation.committed(path, **has)
+    assert generalisation.by_model(table, 10).index.tolist() == ["332", "407"]
+    for name, value in {"machines": ["99"], "month": "2013-9", "window": 14, "horizon": 3}.items():
+        with pytest.raises(TelemetryError, match=rf"{name}: .*generalisation\.csv.*VDS_TRACES"):
+            generalisation.committed(path, **has | {name: value})
+
+
 def test_the_table_survives_writing(tmp_path):
     generalisation.save_table(TABLE, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_bytes() == (

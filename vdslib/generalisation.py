@@ -16,8 +16,9 @@ from vdslib import training
 from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
 from vdslib.preparation import Prepared
+from vdslib.telemetry import TelemetryError
 
-__all__ = ["by_model", "describe", "measure", "read_table", "save_table"]
+__all__ = ["by_model", "committed", "describe", "measure", "read_table", "save_table"]
 
 NAMES = ["machine", "window", "model", "seed", "quantity", "value"]
 
@@ -93,3 +94,30 @@ def save_table(table: pd.DataFrame, path: str | Path) -> None:
 def read_table(path: str | Path) -> pd.DataFrame:
     """The results as `save_table` wrote them."""
     return pd.read_csv(path, dtype={"machine": str})
+
+
+def committed(
+    path: str | Path, machines: Sequence[str], *, month: str, window: int, horizon: int
+) -> pd.DataFrame:
+    """The rows of the committed table for these machines, for a run that has no traces.
+
+    The table holds one month and one horizon, and one length of window for all machines. TelemetryError, naming the
+    parameter, for anything else.
+    """
+    table = read_table(path)
+    described = table[table["model"] == "test"]
+    held = {
+        "machines": (machines, sorted(set(described["machine"]))),
+        "month": ([month], ["2013-8"]),
+        "window": ([window], sorted(set(described["window"]))),
+        "horizon": ([horizon], [1]),
+    }
+    for name, (asked, there) in held.items():
+        for value in asked:
+            if value not in there:
+                raise TelemetryError(
+                    f"{name}: {value} is not in the committed table {Path(path).name}, which holds "
+                    f"{', '.join(map(str, there))}. Take what it holds, or compute the rest from the traces: connect "
+                    "to the network, or set VDS_TRACES to a folder that holds them."
+                )
+    return table[table["machine"].isin(machines)]
