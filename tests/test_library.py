@@ -36,7 +36,9 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
             for name in [getattr(node, "module", None) or "", *(a.name for a in node.names)]
         }
     }
-    of_networks = {f"vdslib.{name}" for name in ("models", "stacked", "engine", "training", "quantiles")}
+    of_networks = {
+        f"vdslib.{name}" for name in ("models", "stacked", "engine", "training", "quantiles", "load_states")
+    }
     assert names - of_networks == {"vdslib._tensorflow"}
     users = {
         module for module, tree in TREES.items() if "vdslib._tensorflow" in inputs.closure(tree, MODULES)

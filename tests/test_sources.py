@@ -11,7 +11,7 @@ import pytest
 from synthetic import recording
 from traces_at_hand import need_traces
 
-from vdslib import cli, sources, telemetry
+from vdslib import cli, runs, sources, telemetry
 from vdslib.sources import bitbrains, cloudwatch
 from vdslib.sources._pins import PINS
 from vdslib.telemetry import TelemetryError
@@ -489,11 +489,12 @@ def noted(frame):
 
 
 def test_run_takes_any_source(own_sources, monkeypatch, tmp_path, capsys):
-    from vdslib import experiments
-
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(experiments, "run", lambda source, given, output: seen.append(given) or output)
+    monkeypatch.setattr(
+        runs, "perform", lambda run, *_, **__: seen.append(run.parameters) or runs.Outcome(run.id, 0.0)
+    )
+    monkeypatch.setattr(runs, "hand_on", lambda *_: None)
     assert cli.main(["run", "3-3-experiment", "-p", "telemetry", "bitbrain:2013-8/332"]) == 2
     assert "Did you mean bitbrains:2013-8/332?" in capsys.readouterr().err and seen == []
     sources.register("mine", title="")(lambda rest: noted(recording(30)))

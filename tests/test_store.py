@@ -323,7 +323,10 @@ def test_the_command_makes_a_store_of_a_folder(tmp_path, capsys):
     write(tmp_path / "in" / "1.csv", lines(RUNNING, OFF))
     arguments = ["import", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     assert cli.main([*arguments, "--column", "cpu_usage", "CPU"]) == 2
-    assert "--column is for single files" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert (
+        "--column and repair are for single sources" in capsys.readouterr().err
+        and not (tmp_path / "out").exists()
+    )
     assert cli.main(arguments) == 0
     assert ": 1 nodes, 2 rows (0 nodes were there already" in capsys.readouterr().out
     assert store.nodes(tmp_path / "out") == ["1"]
