@@ -91,11 +91,11 @@ class Thresholds:
     ) -> Thresholds:
         """Borders given in the unit of the target: where high begins, and where overload does.
 
-        ``scaler`` is the target's. ValueError unless there are two and overload lies beyond high.
+        ``scaler`` is the target's. TelemetryError unless there are two and overload lies beyond high.
         """
         beyond = "below" if low_is_overload else "above"
         if len(borders) != 2 or borders[0] == borders[1] or (borders[0] > borders[1]) != low_is_overload:
-            raise ValueError(
+            raise TelemetryError(
                 f"borders: {list(borders)}: give two values, where high begins and where overload does, the second "
                 f"{beyond} the first. Swap them, or choose the other end by overload_end."
             )
