@@ -77,10 +77,12 @@ class Thresholds:
     ) -> Thresholds:
         """Borders beyond which the shares `high` (overload included) and `overload` of training `targets` lie.
 
-        ValueError unless 0 < overload < high < 1.
+        TelemetryError unless 0 < overload < high < 1.
         """
         if not 0 < overload < high < 1:
-            raise ValueError(f"shares must be 0 < overload < high < 1, not overload {overload}, high {high}")
+            raise TelemetryError(
+                f"high_share {high}, overload_share {overload}: choose 0 < overload_share < high_share < 1."
+            )
         shares = np.asarray([high, overload] if low_is_overload else [1 - high, 1 - overload])
         beyond, worst = np.quantile(targets, shares)
         return cls(float(beyond), float(worst), low_is_overload)
