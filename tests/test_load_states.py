@@ -57,7 +57,7 @@ def test_borders_in_the_unit_of_the_target_come_to_its_scale(borders: list[float
     given = Thresholds.at(borders, scaler, low_is_overload=low)
     assert (given.high, given.overload) == pytest.approx((borders[0] / 200, borders[1] / 200))
     for wrong in (borders[::-1], borders[:1], [50, 50], [*borders, 1]):
-        with pytest.raises(ValueError, match=r"borders: .* two values.*overload_end"):
+        with pytest.raises(TelemetryError, match=r"borders: .* two values.*overload_end"):
             Thresholds.at(wrong, scaler, low_is_overload=low)
 
 

@@ -1,10 +1,12 @@
 """On series whose truth is known, no table of models claims more than there is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import autoregression, planted
 
 from vdslib import significance
+from vdslib.baselines import Persistence
 from vdslib.evaluation import mse
 from vdslib.preparation import prepare
 from vdslib.standings import coverages, fitted, standings
@@ -71,3 +73,14 @@ def test_standings_and_coverages_have_a_row_for_everything():
     assert len(held) == 2 * 2 * 2 and (held["low"] <= held["high"]).all()
     assert held.loc[("ridge", "adaptive", 0.8), "coverage"] == pytest.approx(0.8, abs=0.05)
     assert (held.xs("ridge")["winkler_unit"] < held.xs("persistence")["winkler_unit"]).all()
+
+
+def test_two_nodes_that_miss_together_are_no_more_evidence_than_one():
+    frame = planted(autoregression(1500, 0.5))
+    width = []
+    for nodes in (["a"], ["a", "b"]):
+        table = pd.concat([frame.assign(node=name) for name in nodes], ignore_index=True)
+        data = prepare(table, features=["cpu_usage"], target="cpu_usage")
+        held = coverages({"persistence": Persistence().fit(data.train)}, data, [0.8], repetitions=300)
+        width.append(held["high"] - held["low"])
+    assert width[1].to_numpy() == pytest.approx(width[0].to_numpy(), rel=0.1)

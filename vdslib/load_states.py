@@ -77,10 +77,12 @@ class Thresholds:
     ) -> Thresholds:
         """Borders beyond which the shares `high` (overload included) and `overload` of training `targets` lie.
 
-        ValueError unless 0 < overload < high < 1.
+        TelemetryError unless 0 < overload < high < 1.
         """
         if not 0 < overload < high < 1:
-            raise ValueError(f"shares must be 0 < overload < high < 1, not overload {overload}, high {high}")
+            raise TelemetryError(
+                f"high_share {high}, overload_share {overload}: choose 0 < overload_share < high_share < 1."
+            )
         shares = np.asarray([high, overload] if low_is_overload else [1 - high, 1 - overload])
         beyond, worst = np.quantile(targets, shares)
         return cls(float(beyond), float(worst), low_is_overload)
@@ -91,11 +93,11 @@ class Thresholds:
     ) -> Thresholds:
         """Borders given in the unit of the target: where high begins, and where overload does.
 
-        ``scaler`` is the target's. ValueError unless there are two and overload lies beyond high.
+        ``scaler`` is the target's. TelemetryError unless there are two and overload lies beyond high.
         """
         beyond = "below" if low_is_overload else "above"
         if len(borders) != 2 or borders[0] == borders[1] or (borders[0] > borders[1]) != low_is_overload:
-            raise ValueError(
+            raise TelemetryError(
                 f"borders: {list(borders)}: give two values, where high begins and where overload does, the second "
                 f"{beyond} the first. Swap them, or choose the other end by overload_end."
             )
