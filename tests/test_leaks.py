@@ -9,7 +9,7 @@ from sklearn.model_selection import TimeSeriesSplit, train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from synthetic import recording
 
-from vdslib import guards, leaks, models, planted_leaks, telemetry, training
+from vdslib import audits, guards, leaks, models, planted_leaks, telemetry, training
 from vdslib.guards import LEAKS, LeakError
 from vdslib.preparation import USAGES, divide, folds, prepare, resample
 
@@ -55,7 +55,11 @@ def refused(leak, ask):
 
 def test_every_leak_has_a_guard_a_judge_a_planted_series_and_an_audit():
     assert (
-        set(LEAKS) == set(leaks.JUDGES) == set(leaks.PAPER) == set(leaks._ARMS) == set(planted_leaks._PLANTED)
+        set(LEAKS)
+        == set(leaks.JUDGES)
+        == set(audits.LEAKS)
+        == set(leaks._ARMS)
+        == set(planted_leaks._PLANTED)
     )
 
 

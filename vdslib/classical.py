@@ -8,6 +8,7 @@ terms stand for the season since a seasonal ARIMA with a period of hundreds of r
 
 from __future__ import annotations
 
+import abc
 import warnings
 from typing import Any, NamedTuple, Self
 
@@ -29,15 +30,16 @@ class _Fitted(NamedTuple):
     parameters: np.ndarray  # of the state space model of what remains
 
 
-class _StateSpace:
+class _StateSpace(abc.ABC):
     """The season by least squares on Fourier terms, what remains by a state space model; a fit for each node."""
 
     def __init__(self, period: int | None = None, pairs: int = 3, most: int = 5000) -> None:
         self.given, self.period, self.pairs, self.most = period, period or 1, pairs, most
         self.fitted: dict[str, _Fitted] = {}
 
+    @abc.abstractmethod
     def _model(self, values: np.ndarray) -> MLEModel:
-        raise NotImplementedError
+        """The state space model of what the season leaves of a series."""
 
     def fit(self, windows: Windows) -> Self:
         """Estimate season and parameters for each node, on its last ``most`` known rows at most."""

@@ -26,7 +26,6 @@ from vdslib.telemetry import TelemetryError, origin_of
 __all__ = [
     "JUDGES",
     "LEAST",
-    "PAPER",
     "SPREADS",
     "Arm",
     "Case",
@@ -56,19 +55,6 @@ JUDGES = {
     "best test epoch reported": "LSTM",
 }
 """The model whose flattery the ledger shows: leaks of the data need no network, those of the training do."""
-
-PAPER = {
-    "random split": "the program",
-    "windows across the split": "no: its windows have one step",
-    "SMOTE before the split": "the text, by its order of steps; the program has no SMOTE",
-    "scaler on all rows": "the program",
-    "scaler per split": "no",
-    "target among the features": "no, but usages and target are of the same second",
-    "future rolling features": "no",
-    "early stopping on the test set": "no: the program has no early stopping",
-    "best test epoch reported": "no: one test error, after the last epoch",
-}
-"""Who in the paper commits the leak, as audited in chapter 3.2."""
 
 
 @dataclass(frozen=True)

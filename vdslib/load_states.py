@@ -24,7 +24,7 @@ from vdslib._tensorflow import keras, seed_everything
 from vdslib.engine import History, Settings
 from vdslib.preparation import Windows, folds
 from vdslib.telemetry import TelemetryError
-from vdslib.training import inner_tail
+from vdslib.training import inner_tail, predict
 
 __all__ = [
     "STATES",
@@ -49,17 +49,8 @@ STATES = ("normal", "high", "overload")
 TREATMENTS = ("none", "SMOTE", "class weights", "random oversampling", "moved threshold")
 """What may be done about rare states. The last one changes decisions of the model of the first."""
 
-_FACTORS = (
-    1.0,
-    1.5,
-    2.0,
-    3.0,
-    5.0,
-    8.0,
-    12.0,
-    20.0,
-    30.0,
-)  # tried by `moved` for each of the two rarer states
+# tried by `moved` for each of the two rarer states
+_FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 _LARGE_BATCH = 4096
 
 
@@ -223,7 +214,7 @@ class Network:
 
     def predict_proba(self, windows: Windows) -> np.ndarray:
         """Probabilities `[samples, 3]`, dropout off."""
-        return keras.ops.convert_to_numpy(self.model(np.asarray(windows.x, "float32"), training=False))
+        return predict(self.model, windows)
 
 
 def majority(states: np.ndarray, count: int) -> np.ndarray:
