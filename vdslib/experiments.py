@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import yaml
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
     "find",
     "load",
     "parameters",
+    "read",
     "record",
     "results_folder",
     "root",
@@ -104,14 +104,28 @@ def find(notebook: str | Path) -> Path:
 def parameters(notebook: str | Path) -> list[Parameter]:
     """Parameters of a notebook, in the order of its cell tagged ``parameters``; NotebookError where it has none."""
     path = find(notebook)
-    try:
-        content = nbformat.read(path, as_version=4)
-    except (ValueError, nbformat.ValidationError) as error:
-        raise NotebookError(f"{path} is not a notebook: {error}") from error
-    for cell in content.cells:
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            return parse(cell.source, str(path))
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", []):
+            return parse("".join(cell["source"]), str(path))
     raise NotebookError(f"{path} has no cell tagged 'parameters', so no parameter of it can be set")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Content of a notebook file as JSON; NotebookError where it is not a notebook of version 4.
+
+    nbformat would check more, but takes a second to import, which every kernel that uses vdslib would pay.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NotebookError(f"{path} is not a notebook: {error}") from error
+    cells = content.get("cells") if isinstance(content, dict) else None
+    whole = isinstance(cells, list) and all(
+        isinstance(cell, dict) and {"cell_type", "metadata", "source"} <= cell.keys() for cell in cells
+    )
+    if not whole:
+        raise NotebookError(f"{path} is not a notebook of format 4: it has no list of cells")
+    return content
 
 
 def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:

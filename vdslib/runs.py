@@ -113,7 +113,7 @@ def subject(notebook: str | Path) -> Subject:
 def _subject(path: Path, changed: int) -> Subject:
     """A notebook that was last changed at a time, which keeps an older state out of the cache."""
     declared = tuple(experiments.parameters(path))
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = experiments.read(path)
     rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
     # parameters count by their values, so that a comment may be bettered
     cells, tree = fingerprints.code_cells({"cells": rest}), fingerprints.syntax(fingerprints.read_code(path))

@@ -175,6 +175,7 @@ def typical_seconds(place: runs.Place) -> float | None:
 def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
     """A client of the scheduler at an address, or of a cluster of processes that lives as long as this does."""
     # takes half a second to import, and a sweep with nothing to do needs it not
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler:
@@ -186,6 +187,8 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
             yield client
         return
     with (
+        # workers would look at their own stack a hundred times a second, which costs as much as a run's files
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -263,8 +266,8 @@ def _made(
     try:
         while waiting or flying:
             if time.monotonic() - looked > 5:  # workers come and go
-                # enough that no worker waits, few enough to stay small
-                room, looked = max(2, 2 * sum(client.nthreads().values())), time.monotonic()
+                # a run that waits at a busy worker would not go to one that becomes free
+                room, looked = max(1, sum(client.nthreads().values())), time.monotonic()
             while waiting and len(flying) < room:
                 run, attempt = waiting.pop()
                 key = f"{run.id}-{attempt}-{time.time_ns()}"

@@ -115,10 +115,8 @@ def normal_name(name: str) -> str:
 
 
 def direct_dependencies(project: dict) -> list[str]:
-    """Normalised names of the dependencies that pyproject.toml names, those of the tests included."""
-    wanted = list(project["dependencies"])
-    for extra in project.get("optional-dependencies", {}).values():
-        wanted += extra
+    """Normalised names of the locked dependencies that pyproject.toml names: its own and those of the tests."""
+    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
     return [normal_name(re.split(r"[<>=!~\[; ]", text, maxsplit=1)[0]) for text in wanted]
 
 
