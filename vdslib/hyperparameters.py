@@ -1,0 +1,239 @@
+"""A study of hyperparameters (1.2, reference 3): its trials as a committed table, and what they say.
+
+``python -m vdslib.hyperparameters data`` makes the table: two sweeps over the notebook ``3-6-trial``, by the plans in
+``book/studies``, then the random settings once more in this process. Runs that are finished are found again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import yaml
+
+from vdslib import experiments, models, sources, training
+from vdslib.preparation import Prepared, default_features, prepare
+from vdslib.telemetry import TelemetryError, select
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = [
+    "NAMES",
+    "best_so_far",
+    "effects",
+    "errors",
+    "job",
+    "one_at_a_time",
+    "orders_at_random",
+    "plan",
+    "prepared",
+    "read_table",
+    "suggest",
+]
+
+NAMES = ("units", "epochs", "learning_rate", "momentum", "dropout", "window")
+"""The hyperparameters: the five of the paper's reference 3, and the window length."""
+
+TRIAL = "3-6-trial"  # notebook of one trial
+EXPERIMENT = "hyperparameters"  # name that its runs are kept under
+TABLE, PROVENANCE = "hyperparameters.csv", "hyperparameters.json"
+PLANS = ("one-at-a-time", "random")
+_KEPT = (*NAMES, "seed", "validation_mse", "train_mse", "seconds", "cell_seconds")
+
+
+def plan(name: str) -> dict[str, Any]:
+    """The plan of a sweep in ``book/studies``, as `vdslib.sweep` reads it."""
+    path = experiments.root() / "book" / "studies" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_table(path: str | Path = "", telemetry: str = "recorded") -> pd.DataFrame:
+    """The trials: ``plan``, the hyperparameters, ``seed``, ``validation_mse`` and ``train_mse`` (missing where the
+    training diverged), wall ``seconds`` of the run and of its cells (``cell_seconds``).
+
+    ``path``: empty for the committed table. TelemetryError where its trials were made with other telemetry.
+    """
+    file = Path(path) if path else experiments.root() / "data" / TABLE
+    table = pd.read_csv(file)
+    missing = {"plan", "telemetry", *_KEPT} - set(table)
+    if missing:
+        raise TelemetryError(f"{file}: no table of a study, {', '.join(sorted(missing))} missing")
+    if set(table["telemetry"]) != {telemetry}:
+        raise TelemetryError(
+            f"telemetry: the trials in {file.name} were made with {', '.join(sorted(set(table['telemetry'])))}, not "
+            f"with {telemetry}. Make a table of your own: python -m vdslib.hyperparameters FOLDER --telemetry "
+            f"{telemetry}, then give FOLDER/{TABLE} as study."
+        )
+    return table
+
+
+def one_at_a_time(table: pd.DataFrame) -> pd.DataFrame:
+    """Trials in which one hyperparameter took each of its values, the others their defaults, tidy.
+
+    Columns: name, value, seed, mse. The trials at the defaults come once for each name.
+    """
+    rows = table[table["plan"] == "one-at-a-time"]
+    usual = rows[list(NAMES)].mode().iloc[0]
+    parts = []
+    for name in NAMES:
+        others = [other for other in NAMES if other != name]
+        alone = rows[(rows[others] == usual[others]).all(axis=1)].sort_values([name, "seed"])
+        parts.append(
+            pd.DataFrame(
+                {
+                    "name": name,
+                    "value": alone[name].astype(float),
+                    "seed": alone["seed"],
+                    "mse": alone["validation_mse"],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def effects(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
+    """How far each hyperparameter moves the error, and how far seeds do, from the trials of `one_at_a_time`.
+
+    A row for each name: best and worst value by the mean error over seeds, and ``effect``, the difference of these
+    two means. A setting with a diverged seed has no mean and counts as neither. For seeds: the largest error less the
+    smallest among the seeds of one setting, the median over all settings.
+    """
+    groups = trials.groupby(["name", "value"], sort=False)["mse"]
+    means = groups.agg(lambda errors: errors.mean(skipna=False)).unstack(0)
+    spread = float(np.nanmedian(groups.max() - groups.min()))
+    rows = {
+        name: {
+            "best value": means[name].idxmin(),
+            "worst value": means[name].idxmax(),
+            "effect": means[name].max() - means[name].min(),
+        }
+        for name in NAMES
+    }
+    return pd.DataFrame.from_dict(rows, orient="index"), spread
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for a trial of Optuna from the space of a random plan: a list is a choice, low and high are an interval."""
+    values: dict[str, Any] = {}
+    for name, part in space.items():
+        if isinstance(part, list):
+            values[name] = trial.suggest_categorical(name, part)
+        elif isinstance(part["low"], int):
+            values[name] = trial.suggest_int(name, part["low"], part["high"], log=part.get("log", False))
+        else:
+            values[name] = trial.suggest_float(name, part["low"], part["high"], log=part.get("log", False))
+    return values
+
+
+def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
+    """The training of one trial, as the notebook of a trial does it; ``data`` has windows of the right length."""
+
+    def build(seed: int) -> Any:
+        size = {
+            "window": data.train.x.shape[1],
+            "features": data.train.x.shape[2],
+            "outputs": data.train.y.shape[1],
+        }
+        return models.build("textbook", **size, units=[values["units"]], dropout=values["dropout"], seed=seed)
+
+    how = training.Settings(
+        "sgd",
+        values["learning_rate"],
+        values["momentum"],
+        values["epochs"],
+        32,
+        patience=0,
+        restore_best=False,
+    )
+    return training.Job(build, data.train, data.validation, how, seed)
+
+
+def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
+    """The data of a trial for each length of window: target and features are the defaults of the telemetry."""
+    frame = sources.read(telemetry)
+    target = sources.default_target(frame)
+    features = default_features(frame, target, past=True)
+    series = select(frame, "system")
+    return {window: prepare(series, features=features, target=target, window=window) for window in windows}
+
+
+def errors(jobs: Sequence[training.Job]) -> list[float]:
+    """Validation MSE of each training; NaN where it diverged."""
+    return [
+        training.losses(done.model, job.validation)[0]
+        for job, done in zip(jobs, training.train(jobs), strict=True)
+        if job.validation is not None
+    ]
+
+
+def best_so_far(errors: Sequence[float]) -> np.ndarray:
+    """Least error of the first trial, the first two, and so on; NaN before there is any."""
+    return np.fmin.accumulate(np.asarray(errors, float))
+
+
+def orders_at_random(errors: Sequence[float], orders: int = 1000, seed: int = 0) -> np.ndarray:
+    """`best_so_far` of the same trials in random orders, ``[orders, trials]``: random search has no order of its own."""
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permuted(np.tile(np.asarray(errors, float), (orders, 1)), axis=1)
+    return np.fmin.accumulate(shuffled, axis=1)
+
+
+def _in_process(table: pd.DataFrame, telemetry: str) -> np.ndarray:
+    """Validation MSE of the settings of a table, trained in this process, all that can be side by side."""
+    data = prepared(telemetry, sorted(set(table["window"])))
+    rows = table.to_dict("records")
+    return np.array(errors([job(data[row["window"]], row, row["seed"]) for row in rows]))
+
+
+def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
+    """Make the runs of the study that are not there yet and write its table, and where it comes from, to ``folder``."""
+    from vdslib import results, runs, sweep
+
+    subject, place = runs.subject(TRIAL), runs.Place(out, EXPERIMENT)
+    parts = []
+    for name in PLANS:
+        planned, _ = sweep.plan(subject, plan(name), {"telemetry": telemetry})
+        summary = sweep.sweep(planned, place, workers=joblib.cpu_count())
+        if summary.failed:
+            raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
+        whole = results.table(EXPERIMENT, out).set_index("id")
+        parts.append(whole.loc[[run.id for run in planned]].assign(plan=name))
+    table = pd.concat(parts)
+    start = time.monotonic()
+    drawn = table[table["plan"] == "random"]
+    again = _in_process(drawn, telemetry)
+    spent = time.monotonic() - start
+    difference = np.nanmax(np.abs(again / drawn["validation_mse"] - 1))
+    about = json.loads((Path(place.folder(str(table.index[0]))) / "environment.json").read_text())
+    provenance = {key: about[key] for key in ("commit", "python", "processor", "cores", "threads", "data")}
+    provenance["packages"] = {name: about["packages"][name] for name in ("tensorflow", "keras", "numpy")}
+    provenance |= {"seconds_in_process": round(spent, 1), "largest_relative_difference": float(difference)}
+    columns = table[["plan", "telemetry", *_KEPT]]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    _write(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description="Make the table of the study of hyperparameters.")
+    options.add_argument("folder", type=Path, help="folder for the table, data for the committed one")
+    options.add_argument(
+        "--telemetry", default="recorded", help="telemetry of all trials (default: recorded)"
+    )
+    options.add_argument("--out", default="runs", help="folder of the runs (default runs)")
+    main(**vars(options.parse_args()))
