@@ -189,8 +189,8 @@ def orders_at_random(errors: Sequence[float], orders: int = 1000, seed: int = 0)
 def _in_process(table: pd.DataFrame, telemetry: str) -> np.ndarray:
     """Validation MSE of the settings of a table, trained in this process, all that can be side by side."""
     data = prepared(telemetry, sorted(set(table["window"])))
-    rows = table.to_dict("records")
-    return np.array(errors([job(data[row["window"]], row, row["seed"]) for row in rows]))
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    return np.asarray(errors([job(data[row["window"]], row, row["seed"]) for row in rows]), float)
 
 
 def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
@@ -215,7 +215,8 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
     about = json.loads((Path(place.folder(str(table.index[0]))) / "environment.json").read_text())
     provenance = {key: about[key] for key in ("commit", "python", "processor", "cores", "threads", "data")}
     provenance["packages"] = {name: about["packages"][name] for name in ("tensorflow", "keras", "numpy")}
-    provenance |= {"seconds_in_process": round(spent, 1), "largest_relative_difference": float(difference)}
+    provenance |= {"seconds_per_trial_in_process": round(spent / len(drawn), 2)}
+    provenance |= {"largest_relative_difference": float(difference)}
     columns = table[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
