@@ -55,22 +55,25 @@ def plan(name: str) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def read_table(path: str | Path = "", telemetry: str = "recorded") -> pd.DataFrame:
+def read_table(file: Path, telemetry: str = "recorded") -> pd.DataFrame:
     """The trials: ``plan``, the hyperparameters, ``seed``, ``validation_mse`` and ``train_mse`` (missing where the
     training diverged), wall ``seconds`` of the run and of its cells (``cell_seconds``).
 
-    ``path``: empty for the committed table. TelemetryError where its trials were made with other telemetry.
+    TelemetryError where there is no such table, or its trials were made with other telemetry.
     """
-    file = Path(path) if path else experiments.root() / "data" / TABLE
+    if not file.is_file():
+        raise TelemetryError(
+            f"study: there is no {file}; python -m vdslib.hyperparameters {file.parent} makes it"
+        )
     table = pd.read_csv(file)
     missing = {"plan", "telemetry", *_KEPT} - set(table)
     if missing:
-        raise TelemetryError(f"{file}: no table of a study, {', '.join(sorted(missing))} missing")
-    if set(table["telemetry"]) != {telemetry}:
+        raise TelemetryError(f"study: {file} is no table of a study, it has no {', '.join(sorted(missing))}")
+    made = ", ".join(sorted(set(table["telemetry"])))
+    if made != telemetry:
         raise TelemetryError(
-            f"telemetry: the trials in {file.name} were made with {', '.join(sorted(set(table['telemetry'])))}, not "
-            f"with {telemetry}. Make a table of your own: python -m vdslib.hyperparameters FOLDER --telemetry "
-            f"{telemetry}, then give FOLDER/{TABLE} as study."
+            f"telemetry: the trials in {file} were made with {made}, not with {telemetry}. Make a table of your own: "
+            f"python -m vdslib.hyperparameters FOLDER --telemetry {telemetry}, then give FOLDER as study."
         )
     return table
 

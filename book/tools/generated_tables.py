@@ -59,6 +59,7 @@ MODULES = (
     "planted_leaks",
     "generalisation",
     "load_states",
+    "hyperparameters",
     "experiments",
     "fingerprints",
     "runs",
