@@ -198,7 +198,26 @@ def _in_process(table: pd.DataFrame, telemetry: str) -> np.ndarray:
 
 def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
     """Make the runs of the study that are not there yet and write its table, and where it comes from, to ``folder``."""
-    from vdslib import results, runs, sweep
+    table, environment = _swept(telemetry, out)
+    drawn = table[table["plan"] == "random"]
+    start = time.monotonic()
+    again = _in_process(drawn, telemetry)
+    spent = time.monotonic() - start
+    provenance = {
+        **{key: environment[key] for key in ("commit", "python", "processor", "cores", "threads", "data")},
+        "packages": {name: environment["packages"][name] for name in ("tensorflow", "keras", "numpy")},
+        "seconds_per_trial_in_process": round(spent / len(drawn), 2),
+        "largest_relative_difference": float(np.nanmax(np.abs(again / drawn["validation_mse"] - 1))),
+    }
+    columns = table[["plan", "telemetry", *_KEPT]]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    _write(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+
+
+def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The finished runs of both plans, and the environment of the first."""
+    from vdslib import results, runs, sweep  # a chapter that reads the table needs none of them
 
     subject, place = runs.subject(TRIAL), runs.Place(out, EXPERIMENT)
     parts = []
@@ -207,23 +226,10 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
         summary = sweep.sweep(planned, place, workers=joblib.cpu_count())
         if summary.failed:
             raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
-        whole = results.table(EXPERIMENT, out).set_index("id")
-        parts.append(whole.loc[[run.id for run in planned]].assign(plan=name))
-    table = pd.concat(parts)
-    start = time.monotonic()
-    drawn = table[table["plan"] == "random"]
-    again = _in_process(drawn, telemetry)
-    spent = time.monotonic() - start
-    difference = np.nanmax(np.abs(again / drawn["validation_mse"] - 1))
-    about = json.loads((Path(place.folder(str(table.index[0]))) / "environment.json").read_text())
-    provenance = {key: about[key] for key in ("commit", "python", "processor", "cores", "threads", "data")}
-    provenance["packages"] = {name: about["packages"][name] for name in ("tensorflow", "keras", "numpy")}
-    provenance |= {"seconds_per_trial_in_process": round(spent / len(drawn), 2)}
-    provenance |= {"largest_relative_difference": float(difference)}
-    columns = table[["plan", "telemetry", *_KEPT]]
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+        rows = results.table(EXPERIMENT, out).set_index("id").loc[[run.id for run in planned]]
+        about = results.read_all(place, runs.DONE)
+        parts.append(rows.assign(plan=name, cell_seconds=[about[run.id]["cell_seconds"] for run in planned]))
+    return pd.concat(parts), results.read_all(place, "environment.json")[planned[0].id]
 
 
 def _write(path: Path, text: str) -> None:
