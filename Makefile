@@ -31,10 +31,11 @@ notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY
 	@$(BIN)/python book/tools/build.py notebooks $(ONLY)
 
 # PyTorch is only compared with, so it has an environment of its own
-bench: $(READY)  ## measure the speed of training and importing; a quarter of an hour, alone on the machine
+bench: $(READY)  ## measure the speed of training, importing and sweeps; half an hour, alone on the machine
 	@test -d _build/torch || { $(BIN)/python -m venv _build/torch && _build/torch/bin/pip install -q numpy torch==2.13.0; }
 	@$(BIN)/python book/tools/bench.py
 	@$(BIN)/python book/tools/bench_import.py
+	@$(BIN)/python book/tools/bench_sweep.py
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
