@@ -1,7 +1,8 @@
 """A study of hyperparameters (1.2, reference 3): its trials as a committed table, and what they say.
 
 ``python -m vdslib.hyperparameters data`` makes the table: two sweeps over the notebook ``3-6-trial``, by the plans in
-``book/studies``, then the random settings once more in this process. Runs that are finished are found again.
+``book/studies``; then, in this process, the random settings once more and a search by Optuna. Finished runs are found
+again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import yaml
+from tqdm import tqdm
 
 from vdslib import experiments, models, sources, training
 from vdslib.preparation import Prepared, default_features, prepare
@@ -36,6 +38,7 @@ __all__ = [
     "plan",
     "prepared",
     "read_table",
+    "search",
     "suggest",
 ]
 
@@ -44,6 +47,8 @@ NAMES = ("units", "epochs", "learning_rate", "momentum", "dropout", "window")
 
 TRIAL = "3-6-trial"  # notebook of one trial
 EXPERIMENT = "hyperparameters"  # name that its runs are kept under
+DIVERGED = 1.0  # what Optuna is told where the error is no number: worse than any constant on this scale
+OPTUNA = {"trials": 40, "at_once": 4, "seed": 1}  # the search that the table has
 TABLE, PROVENANCE = "hyperparameters.csv", "hyperparameters.json"
 PLANS = ("one-at-a-time", "random")
 _KEPT = (*NAMES, "seed", "validation_mse", "train_mse", "seconds", "cell_seconds")
@@ -177,6 +182,27 @@ def errors(jobs: Sequence[training.Job]) -> list[float]:
     ]
 
 
+def search(
+    data: Mapping[int, Prepared], space: Mapping[str, Any], trials: int, at_once: int, seed: int
+) -> list[dict[str, Any]]:
+    """A search by Optuna: the values of each trial and its ``validation_mse``, in the order of the trials."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found: list[dict[str, Any]] = []
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    with tqdm(total=trials, desc="Optuna", leave=False, ascii=True, disable=None) as bar:
+        while len(found) < trials:
+            asked = [study.ask() for _ in range(min(at_once, trials - len(found)))]
+            settings = [suggest(trial, space) for trial in asked]
+            reached = errors([job(data[values["window"]], values, seed) for values in settings])
+            for trial, values, error in zip(asked, settings, reached, strict=True):
+                study.tell(trial, error if np.isfinite(error) else DIVERGED)
+                found.append({**values, "seed": seed, "validation_mse": error})
+            bar.update(len(asked))
+    return found
+
+
 def best_so_far(errors: Sequence[float]) -> np.ndarray:
     """Least error of the first trial, the first two, and so on; NaN before there is any."""
     return np.fmin.accumulate(np.asarray(errors, float))
@@ -209,7 +235,12 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
         "seconds_per_trial_in_process": round(spent / len(drawn), 2),
         "largest_relative_difference": float(np.nanmax(np.abs(again / drawn["validation_mse"] - 1))),
     }
-    columns = table[["plan", "telemetry", *_KEPT]]
+    space, data = (
+        plan("random")["random"]["over"],
+        prepared(telemetry, plan("random")["random"]["over"]["window"]),
+    )
+    searched = pd.DataFrame(search(data, space, **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
+    columns = pd.concat([table, searched])[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     _write(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
