@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 # Errors that a reader can act on: a run that ends in one of them shows its message, not a traceback.
-OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError", "LeakError")
+OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError", "LeakError", "RecordError")
 
 
 class ParameterError(ValueError):
@@ -286,22 +286,15 @@ def run(
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
-    from vdslib._kernel import Kernel
+    from vdslib import _kernel
 
     source, target = find(notebook), Path(output)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NotebookError(f"cannot save the executed copy as {target}: {error.strerror}") from None
-    with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
-        config = Config(
-            {
-                "KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"},
-                "Kernel": {"environment": dict(environment or {})},
-            }
-        )
+    with _kernel.folder() as sockets:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -310,15 +303,15 @@ def run(
                 progress_bar=sys.stderr.isatty() if progress is None else progress,
                 kernel_name="python3",
                 language="python",
-                kernel_manager_class=Kernel,
-                config=config,
+                kernel_manager_class=_kernel.Kernel,
+                config=_kernel.settings(sockets, environment or {}),
             )
         except PapermillExecutionError as error:
             if error.ename in OUR_ERRORS:
                 raise NotebookError(error.evalue) from None
             raise NotebookError(f"{source.stem}: {error}") from None
         except DeadKernelError as error:  # often for want of memory
-            raise NotebookError(f"{source.stem}: {error}") from None
+            raise NotebookError(f"{source.stem}: {error}{_kernel.last_words(sockets)}") from None
     return target
 
 

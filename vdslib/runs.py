@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +29,9 @@ from typing import Any
 
 import fsspec
 import joblib
-import psutil
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import _computer, experiments, fingerprints
+from vdslib import _computer, _leftovers, experiments, fingerprints
 
 __all__ = [
     "Outcome",
@@ -174,13 +172,13 @@ class Place:
         """A folder to prepare a run in, gone afterwards unless it was published."""
         if self.local:
             # beside its last place, so that one renaming publishes it
-            folder = Path(self.path) / f".{name}~{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
-            try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                raise experiments.NotebookError(f"cannot keep runs in {self.out}: {error.strerror}") from None
+            folder = Path(self.path) / _leftovers.name(f".{name}")
         else:
-            folder = Path(tempfile.mkdtemp(prefix="vds-run-"))
+            folder = Path(tempfile.gettempdir()) / _leftovers.name("vds-run")
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise experiments.NotebookError(f"cannot keep runs in {self.out}: {error.strerror}") from None
         try:
             yield folder
         finally:
@@ -208,12 +206,9 @@ class Place:
 
     def tidy(self) -> None:
         """Remove what killed runs of this computer left behind."""
-        if not self.local:
-            return
-        for folder in Path(self.path).glob(".*~*~*~*"):
-            _, host, process, _ = folder.name.split("~")
-            if host == socket.gethostname() and not psutil.pid_exists(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
+        if self.local:
+            _leftovers.tidy(Path(self.path), ".")
+        _leftovers.tidy(Path(tempfile.gettempdir()), "vds-")
 
 
 Executor = Callable[[Run, Path, Mapping[str, str]], None]
