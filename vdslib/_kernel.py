@@ -18,6 +18,8 @@ from traitlets.config import Config
 
 from vdslib import _leftovers
 
+ROOM = 50  # letters that a folder's name leaves for what is in it: a socket's path has 103 on some systems
+
 
 class Kernel(AsyncKernelManager):
     """A kernel that is asked to end once its notebook has, without an interrupt before.
@@ -54,6 +56,8 @@ class Kernel(AsyncKernelManager):
 def folder() -> Iterator[Path]:
     """A folder for a kernel's sockets, short enough for their paths; it and the kernel are gone afterwards."""
     temporary = Path(tempfile.gettempdir())
+    if len(str(temporary)) > ROOM:
+        temporary = Path("/tmp")
     _leftovers.tidy(temporary, "vds-")
     made = temporary / _leftovers.name("vds-kernel")
     made.mkdir(mode=0o700)

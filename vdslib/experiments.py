@@ -3,7 +3,8 @@
 A notebook has one cell tagged ``parameters`` whose lines read ``name: type = default  # meaning``. That cell is
 the only place where a parameter is declared: what ``vds params`` lists, what a run is checked against and what
 papermill replaces all come from it. The meaning may end in an agreed form that limits the values:
-``[first | second]`` for choices and ``[low .. high]`` for a range, either side of which may be left open.
+``[first | second]`` for choices, ``[low .. high]`` for a range, either side of which may be left open, and ``[file]``
+for a file that must be there, unless the value is the default.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class NotebookError(RuntimeError):
 class Parameter:
     """One line of a parameters cell.
 
-    ``type`` is the annotation as written (``int``, ``list[str]``, ``float | None`` ...); ``choices`` and
-    ``low``, ``high`` come from the agreed form at the end of the comment.
+    ``type`` is the annotation as written (``int``, ``list[str]``, ``float | None`` ...); ``choices``, ``low``,
+    ``high`` and ``file`` come from the agreed form at the end of the comment.
     """
 
     name: str
@@ -68,9 +69,12 @@ class Parameter:
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    file: bool = False
 
     def limits(self) -> str:
         """The allowed values in words; empty where the type alone decides."""
+        if self.file:
+            return "an existing file"
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is not None and self.high is not None:
@@ -167,6 +171,8 @@ def _limits(comment: str) -> dict[str, Any]:
         return {"meaning": match[1], "low": low, "high": high}
     if match and "|" in match[2]:
         return {"meaning": match[1], "choices": tuple(choice.strip() for choice in match[2].split("|"))}
+    if match and match[2].strip() == "file":
+        return {"meaning": match[1], "file": True}
     return {"meaning": comment.strip()}
 
 
@@ -216,6 +222,12 @@ def coerce(parameter: Parameter, value: Any) -> Any:
         result = _convert(kind, value, parameter.default)
     except (TypeError, ValueError, yaml.YAMLError):
         raise ParameterError(_refusal(parameter, value)) from None
+    named = parameter.file and result != parameter.default and isinstance(result, str)
+    if named and not Path(result).is_file():
+        looked = f"there is no file {Path(result).absolute()}"
+        raise ParameterError(
+            f"parameter {parameter.name}: {value!r} is not valid; {looked}: {parameter.meaning}"
+        )
     for item in result if isinstance(result, list) else [result]:
         outside = isinstance(item, (int, float)) and (
             (parameter.low is not None and item < parameter.low)
