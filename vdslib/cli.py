@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import threading
@@ -221,7 +222,7 @@ def run(options: argparse.Namespace) -> None:
 
     subject = runs.subject(options.notebook)
     planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
-    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place = place_of(options, subject)
     place.tidy()
     if options.force or planned.id not in place.ids():
         check_telemetry([planned])  # a bad file is told in a second, before a kernel starts
@@ -248,9 +249,15 @@ def sweep_(options: argparse.Namespace) -> None:
         given_parameters(options),
         scale_parameters(options, subject.path.stem),
     )
-    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place = place_of(options, subject)
     cores = joblib.cpu_count()
     workers = options.workers or cores
+    others = sum(about.get("inputs") != subject.inputs[:16] for about in place.read(runs.DONE).values())
+    if others:
+        print(
+            f"note: {others} runs there are of another state of the notebook, vdslib, data or lock; a name of "
+            "their own (--experiment) keeps these apart"
+        )
     if options.dry_run:
         sweep.show(planned, varied, place, workers)
         return
@@ -289,6 +296,18 @@ def results_(options: argparse.Namespace) -> None:
         print(results.shown(frame))
 
 
+def place_of(options: argparse.Namespace, subject: runs.Subject) -> runs.Place:
+    """Where runs are kept; ParameterError where they would be gone with the processes that make them."""
+    from vdslib import runs
+
+    # any file may be a notebook, but not each name is good in addresses
+    usual = re.sub(r"[^\w.-]+|^[^\w]+", "-", subject.path.stem).strip("-.") or "notebook"
+    place = runs.Place(options.out, options.experiment or usual)
+    if options.out.startswith("memory:"):
+        raise experiments.ParameterError(f"{options.out} would be gone when the command ends: name a folder")
+    return place
+
+
 def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
     """Parameters of the scale asked for; none without one."""
     return (read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None) or {}
@@ -296,6 +315,9 @@ def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, An
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """Parameters from the file and the command line, which goes before it."""
+    names = [name for name, _ in options.given]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise experiments.ParameterError(f"-p {twice[0]} is given more than once")
     return {**read_parameters(options.file), **dict(options.given)}
 
 
@@ -308,12 +330,22 @@ def check_telemetry(planned: Iterable[runs.Run]) -> None:
             print(f"note: {note}")
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML whose mappings have each name once: of two, plain YAML drops the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} comes twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_parameters(file: Path | None) -> dict[str, Any]:
     """Parameters in a YAML file of ``name: value`` lines; ParameterError where it is not one."""
     if file is None:
         return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Once)
     except OSError as error:
         raise experiments.ParameterError(f"cannot read {file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -29,6 +31,10 @@ class Place:
                 f"{experiment!r} cannot name an experiment: take letters, digits, dot, dash and underscore"
             )
         self.out, self.experiment = str(out), experiment
+        if not self.out.strip():
+            raise experiments.ParameterError(
+                "runs need a folder or an address to be kept in; for this folder it is ."
+            )
         try:
             self.files, root = fsspec.core.url_to_fs(self.out)
         except (ValueError, ImportError) as error:  # an unknown protocol, or its package is missing
@@ -46,9 +52,32 @@ class Place:
 
     def ids(self, marker: str = DONE) -> set[str]:
         """Runs that are done (or that failed, by the other marker)."""
+        return set(self.read(marker))
+
+    def has(self, name: str) -> bool:
+        """Whether a run is done."""
         self.files.invalidate_cache()
-        found = {path.split("/")[-2] for path in self.files.glob(f"{self.path}/*/{marker}")}
-        return {name for name in found if not name.startswith(".")}  # in the making
+        return bool(self.files.exists(f"{self.folder(name)}/{DONE}"))
+
+    def read(self, file: str) -> dict[str, Any]:
+        """Content of one JSON file of every run that has it, by id; a file that is not whole counts as absent."""
+        found = {}
+        for name, text in self._texts(file):
+            # what a computer wrote just before it lost its power may be cut off
+            with suppress(ValueError):
+                found[name] = json.loads(text)
+        return found
+
+    def _texts(self, file: str) -> Iterator[tuple[str, bytes]]:
+        """The id and the text of one file of every run; folders in the making begin with a dot."""
+        if self.local:
+            for path in sorted(Path(self.path).glob(f"[!.]*/{file}")):
+                yield path.parent.name, path.read_bytes()
+            return
+        self.files.invalidate_cache()
+        paths = self.files.glob(f"{self.path}/*/{file}")
+        for path, text in sorted(self.files.cat(paths).items() if paths else ()):
+            yield path.split("/")[-2], text
 
     @contextmanager
     def workshop(self, name: str) -> Iterator[Path]:

@@ -185,15 +185,19 @@ def perform(
         except Exception:  # noqa: BLE001  # whatever it was, the others go on
             error = traceback.format_exc()
         seconds = round(time.monotonic() - start, 3)
-        _describe(run, folder, experiment, started, seconds, error)
-        _write(folder / "environment.json", environment(run, threads))
-        place.publish(folder, run.id)
+        try:
+            _describe(run, folder, experiment, started, seconds, error)
+            _write(folder / "environment.json", environment(run, threads))
+            place.publish(folder, run.id)
+        except OSError as failure:  # a full disc, say
+            reason = error.strip() or failure.strerror or failure
+            raise experiments.NotebookError(f"cannot keep the run {place.shown(run.id)}: {reason}") from None
     return Outcome(run.id, seconds, error)
 
 
 def keep_failure(run: Run, place: Place, error: str) -> None:
     """Keep a run that failed in a way that its worker could not tell, as when it was killed."""
-    if run.id in place.ids():
+    if place.has(run.id):
         return
     with place.workshop(run.id) as folder:
         _describe(run, folder, place.experiment, _now(), 0.0, error)
@@ -210,6 +214,7 @@ def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: fl
         "id": run.id,
         "experiment": experiment,
         "notebook": Path(run.notebook).stem,
+        "inputs": run.inputs[:16],
         "started": started,
         "seconds": seconds,
         "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
@@ -288,11 +293,9 @@ def _plain(text: str) -> str:
 
 def _keep_figures(notebook: Path, folder: Path) -> None:
     """Pictures of an executed notebook as files, named as its figures are, else by their number."""
-    if not notebook.is_file():
-        return
     folder.mkdir()
     number = 0
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in _cells(notebook):
         name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", "")
         for picture in [output.get("data", {}).get("image/png") for output in cell.get("outputs", [])]:
             if picture:
@@ -301,12 +304,19 @@ def _keep_figures(notebook: Path, folder: Path) -> None:
                 (folder / f"{label}.png").write_bytes(base64.b64decode("".join(picture)))
 
 
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    """Cells of an executed notebook; none where it is not there, or not whole for want of room on the disc."""
+    try:
+        return list(experiments.read(notebook)["cells"])
+    except (OSError, experiments.NotebookError):
+        return []
+
+
 def _cell_seconds(notebook: Path) -> float | None:
     """Time that the cells of an executed notebook took, in seconds; None where there is none."""
-    if not notebook.is_file():
-        return None
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return round(sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells), 3)
+    cells = _cells(notebook)
+    times = [cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells]
+    return round(sum(times), 3) if cells else None
 
 
 def _write(path: Path, content: Any) -> None:

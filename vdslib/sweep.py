@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ def combinations(content: Mapping[str, Any], kinds: Mapping[str, str]) -> list[d
     """
     if unknown := sorted(set(map(str, content)) - set(PARTS)):
         raise ParameterError(f"a plan has the parts {', '.join(PARTS)}, not {', '.join(unknown)}")
+    if not content:
+        raise ParameterError(f"the plan is empty; it has at least one of the parts {', '.join(PARTS)}")
     readers: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
         "list": _listed,
         "zip": _zipped,
@@ -134,11 +136,13 @@ def _draw(generator: random.Random, name: str, kind: str, space: Any) -> Any:
             f"random: {name} must be a list of choices, or have low and high (and log: true)"
         )
     low, high, log = space["low"], space["high"], space.get("log", False)
-    numbers = all(isinstance(side, (int, float)) and math.isfinite(side) for side in (low, high))
+    numbers = all(type(side) in (int, float) and math.isfinite(side) for side in (low, high))
     if not numbers or not low <= high or (log and low <= 0):
         raise ParameterError(
             f"random: {name} needs numbers low <= high, above 0 for log (1e-4 is text in YAML: write 0.0001 or 1.0e-4)"
         )
+    if kind.startswith("int") and not all(float(side).is_integer() for side in (low, high)):
+        raise ParameterError(f"random: {name} is a whole number, and so must low and high be")
     value = (
         math.exp(generator.uniform(math.log(low), math.log(high))) if log else generator.uniform(low, high)
     )
@@ -162,6 +166,8 @@ def plan(
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
     if both := [name for name in varied if name in given]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
+    if "results_dir" in {*varied, *given, *(scale or {})} and not subject.loads:
+        raise ParameterError("results_dir: a sweep keeps the results of each run in its folder; leave it out")
     planned = {
         run.id: run for run in (subject.run({**(scale or {}), **given, **choice}) for choice in chosen)
     }
@@ -170,9 +176,7 @@ def plan(
 
 def typical_seconds(place: runs.Place) -> float | None:
     """Median wall time of the finished runs of an experiment; None where there is none."""
-    from vdslib import results
-
-    times = [about["seconds"] for about in results.read_all(place, runs.DONE).values()]
+    times = [about["seconds"] for about in place.read(runs.DONE).values()]
     return statistics.median(times) if times else None
 
 
@@ -287,6 +291,9 @@ def sweep(
     summary = Summary(found=len(planned) - len(waiting))
     if not waiting:
         return summary
+    # a place that cannot be written is told before any worker starts
+    with place.workshop("try"):
+        pass
     terminal = sys.stderr.isatty()
     with (
         # after the cluster: its workers may be killed
@@ -367,6 +374,10 @@ def _error(future: Future, run: runs.Run, place: runs.Place) -> str:
     """The error of a run that is over, kept where its worker could not; empty for one that is done."""
     if future.status == "finished":
         return future.result().error
-    error = "".join(traceback.format_exception_only(future.exception())).strip()
-    runs.keep_failure(run, place, error)
+    raised = future.exception()
+    error = "".join(traceback.format_exception_only(raised)).strip()
+    if isinstance(raised, NotebookError):
+        error = str(raised)
+    with suppress(OSError):  # no room for it either; the summary tells it anyway
+        runs.keep_failure(run, place, error)
     return error
