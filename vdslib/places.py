@@ -100,6 +100,8 @@ class Place:
         """Put a prepared folder in its place, whole or not at all; what was there before is replaced."""
         target = self.folder(name)
         if self.local:
+            for path in folder.rglob("*"):
+                _onto_disc(path)
             _replace(Path(target), folder, aside=Path(self.path) / _leftovers.name(f".{name}"))
             return
         if self.files.exists(target):
@@ -118,6 +120,15 @@ class Place:
         if self.local:
             _leftovers.tidy(Path(self.path), ".")
         _leftovers.tidy(Path(tempfile.gettempdir()), "vds-")
+
+
+def _onto_disc(path: Path) -> None:
+    """Have what was written outlast a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(target: Path, folder: Path, aside: Path) -> None:
