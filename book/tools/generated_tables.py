@@ -61,6 +61,7 @@ MODULES = (
     "load_states",
     "experiments",
     "fingerprints",
+    "places",
     "runs",
     "results",
     "sweep",
@@ -72,6 +73,7 @@ MODULES = (
     "describe",
     "diagrams",
     "plots",
+    "importing",
     "cli",
 )
 
