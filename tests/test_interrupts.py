@@ -173,3 +173,11 @@ def test_a_process_is_ended_with_all_that_it_started():
     both = [process, *process.children()]
     _leftovers.end([process])
     assert len(both) == 2 and psutil.wait_procs(both, timeout=5)[1] == []
+
+
+def test_an_interrupt_while_processes_are_ended_leaves_none_of_them_stopped(monkeypatch):
+    process = psutil.Process(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+    monkeypatch.setattr(_leftovers, "_children", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        _leftovers.end([process])
+    assert psutil.wait_procs([process], timeout=5)[1] == []

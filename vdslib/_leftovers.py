@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,19 +41,17 @@ def _lives(process: int) -> bool:
 def end(processes: list[psutil.Process]) -> None:
     """Kill processes with all that they started; one that is stopped first cannot start more meanwhile."""
     found: list[psutil.Process] = []
-    while processes:
-        for process in processes:
-            try:
-                process.suspend()
-                found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        processes = [child for process in processes for child in _children(process)]
-    for process in found:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    try:
+        while processes:
+            found += processes
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            processes = [child for process in processes for child in _children(process)]
+    finally:  # what is stopped must not stay so, even where a Ctrl-C comes just now
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
