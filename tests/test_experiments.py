@@ -112,6 +112,23 @@ def test_values_of_another_type_or_outside_the_limits_are_refused(notebook, name
         experiments.check(notebook, {name: given})
 
 
+def test_a_file_must_be_there_unless_it_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell = 'plan: str = ""  # plan of the study [file]\ntable: str | None = "recorded"  # a table [file]\n'
+    plan, table = experiments.parse(cell)
+    assert plan == Parameter("plan", "str", "", "plan of the study", file=True)
+    assert experiments.describe([plan]) == ["plan  str  plan of the study (an existing file); default ''"]
+    (tmp_path / "there.yaml").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert experiments.coerce(plan, "there.yaml") == "there.yaml" and experiments.coerce(plan, "") == ""
+    assert experiments.coerce(table, "recorded") == "recorded" and experiments.coerce(table, "none") is None
+    for parameter, value in ((plan, "none.yaml"), (plan, "folder"), (plan, "recorded"), (table, "")):
+        with pytest.raises(ParameterError) as refused:
+            experiments.coerce(parameter, value)
+        looked = f"{value!r} is not valid; there is no file {tmp_path / value}: {parameter.meaning}"
+        assert str(refused.value) == f"parameter {parameter.name}: {looked}"
+
+
 def test_an_unknown_parameter_is_refused_with_the_nearest_and_all_valid_ones(notebook):
     with pytest.raises(ParameterError, match="no parameter 'unit'; did you mean units") as refused:
         experiments.check(notebook, {"unit": 3})

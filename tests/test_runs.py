@@ -127,6 +127,41 @@ def test_the_content_of_a_telemetry_file_is_part_of_the_id(tmp_path, monkeypatch
     assert cli.main(["run", "t.ipynb", "-p", "telemetry", "none.csv"]) == 2 and not Path("runs").exists()
 
 
+def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_id_and_of_the_environment(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    cell = nbformat.v4.new_code_cell('plan: str = ""  # a plan [file]', metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
+    made = []
+    for text in ("a", "b", "a"):
+        Path("plan.yaml").write_text(text)
+        made.append(runs.subject("t.ipynb").run({"plan": "plan.yaml"}))
+    assert made[0].id == made[2].id != made[1].id != runs.subject("t.ipynb").run({}).id
+    assert runs.environment(made[0])["data"] == {"plan.yaml": fingerprints.of_file(Path("plan.yaml"))}
+    assert cli.main(["run", "t.ipynb", "-p", "plan", "none.yaml"]) == 2 and not Path("runs").exists()
+
+
+def test_a_finished_run_is_replaced_whole_even_where_another_sweep_puts_it_there_meanwhile(
+    notebook, monkeypatch
+):
+    run = planned(notebook)
+    make(run)
+    first = Path("runs/stub", run.id, "run.json").read_text()
+    original, interfered = runs.os.rename, []
+
+    def rename(source, target):
+        original(source, target)
+        # another one publishes the same run just after the old one was moved away
+        if Path(source).name == run.id and not interfered:
+            interfered.append(shutil.copytree(target, source))
+
+    monkeypatch.setattr(runs.os, "rename", rename)
+    make(run)
+    assert interfered and Path("runs/stub", run.id, "run.json").read_text() != first
+    assert [path.name for path in Path("runs/stub").iterdir()] == [run.id]
+
+
 def test_a_run_that_was_cut_off_leaves_nothing_that_counts(notebook, monkeypatch):
     place = runs.Place("runs", "stub")
     monkeypatch.setattr(runs.Place, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))

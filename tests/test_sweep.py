@@ -67,6 +67,10 @@ def test_random_values_are_within_their_space_and_the_same_for_a_seed():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("{}", "the plan is empty"),
+        ("grid: null", "grid: give lines"),
+        ("random: {n: 2, seed: 1, over: {window: {low: 1.5, high: 3}}}", "window is a whole number"),
+        ("random: {n: 2, seed: 1, over: {rate: {low: true, high: 3}}}", "rate needs numbers"),
         ("gird: {window: [1]}", "has the parts grid, zip, list, random, not gird"),
         ("grid: {window: 5}", "grid: window must be a list of values, not 5"),
         ("grid: [window]", "grid: give lines"),
@@ -93,7 +97,89 @@ def test_every_value_of_a_plan_is_checked_and_the_same_run_comes_once(notebook):
         planned(notebook, {"grid": {"nmber": [1]}})
     with pytest.raises(ParameterError, match="number: set by the plan and beside it"):
         planned(notebook, {"grid": {"number": [1]}}, {"number": 2})
+    with pytest.raises(ParameterError, match="results_dir: a sweep keeps the results"):
+        planned(notebook, {"grid": {"number": [1], "results_dir": ["a", "b"]}})
     assert len(planned(notebook, {"grid": {"number": [1, "1", 2.0]}})) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("", [], "the plan is empty"),
+        ("- number", [], "plan.yaml must hold lines of the form 'name: value'"),
+        ("grid: {number: [1]}\ngrid: {seed: [2]}", [], "plan.yaml is not YAML: 'grid' comes twice"),
+        ("grid: {seed: [2026-01-02]}", [], "parameter seed: datetime.date(2026, 1, 2) is not valid"),
+        ("grid: {number: [[1]]}", [], "parameter number: [1] is not valid"),
+        ("grid: {number: [null]}", [], "parameter number: None is not valid"),
+        ("grid: {1: [1]}", [], "stub has no parameter 1"),
+        ("grid: {number: [1]}", ["-p", "seed", "1", "-p", "seed", "2"], "-p seed is given more than once"),
+        ("grid: {number: [1]}", ["--out", ""], "runs need a folder or an address"),
+        ("grid: {number: [1]}", ["--out", "memory://x"], "memory://x would be gone when the command ends"),
+        ("grid: {number: [1]}", ["--out", "plan.yaml"], "cannot keep runs in plan.yaml: Not a directory"),
+        ("grid: {number: [1]}", ["--experiment", "my study"], "'my study' cannot name an experiment"),
+    ],
+)
+def test_a_sweep_that_cannot_be_ends_in_one_error_before_a_worker_starts(
+    notebook, capsys, monkeypatch, text, more, message
+):
+    monkeypatch.setattr(sweep, "_cluster", lambda *_: pytest.fail("a cluster was started"))
+    Path("plan.yaml").write_text(text)
+    assert cli.main(["sweep", str(notebook), "--grid", "plan.yaml", *more]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("vds sweep: ") and message in error
+
+
+def test_a_notebook_with_a_space_in_its_name_has_an_experiment_without(notebook, tmp_path, capsys):
+    os.rename(notebook, tmp_path / "my stub.ipynb")
+    Path("plan.yaml").write_text("grid: {number: [1]}")
+    assert cli.main(["sweep", "my stub.ipynb", "--grid", "plan.yaml"]) == 0
+    assert "0 found, 1 done, 0 failed: runs/my-stub/" in capsys.readouterr().out
+
+
+def test_runs_of_another_state_of_the_notebook_are_told(notebook, capsys):
+    Path("plan.yaml").write_text("grid: {number: [1]}")
+    runs.perform(
+        planned(notebook, {"grid": {"number": [1]}})[0], "runs", "stub", executor=stub_runs.without_kernel
+    )
+    command = ["sweep", str(notebook), "--grid", "plan.yaml", "--dry-run"]
+    cli.main(command)
+    said = capsys.readouterr().out
+    assert "1 runs, 0 to do" in said and "note" not in said
+    stub_runs.write_notebook(notebook, "1 + 1")
+    cli.main(command)
+    said = capsys.readouterr().out
+    assert "note: 1 runs there are of another state of the notebook" in said and "1 runs, 1 to do" in said
+
+
+def test_a_run_that_is_not_whole_is_made_anew(notebook):
+    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
+    sweep.sweep(made, place, executor=stub_runs.without_kernel)
+    cut = Path(place.folder(made[0].id), "run.json")
+    cut.write_text(cut.read_text()[:40])
+    assert place.ids() == {made[1].id} and sweep.typical_seconds(place) is not None
+    summary = sweep.sweep(made, place, executor=stub_runs.without_kernel)
+    assert (summary.found, summary.done) == (1, 1)
+    whole("runs", 2)
+
+
+def test_two_sweeps_of_one_experiment_at_once_have_every_run_once(notebook):
+    command = [sys.executable, stub_runs.__file__, str(notebook), "runs", "40"]
+    started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.wait(120) for process in started] == [0, 0]
+    whole("runs", 40)
+
+
+def test_a_full_disc_is_told_as_such(notebook, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "_write", full)
+    run, place = planned(notebook, {"grid": {"number": [1]}})[0], runs.Place("runs", "stub")
+    with pytest.raises(
+        NotebookError, match=f"cannot keep the run runs/stub/{run.id}: No space left on device"
+    ):
+        runs.perform(run, "runs", "stub", executor=stub_runs.without_kernel)
+    assert list(Path("runs/stub").iterdir()) == [] and place.ids() == set()
 
 
 def test_a_dry_run_lists_runs_and_starts_nothing(notebook, tmp_path, capsys):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import math
+import re
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import joblib
-import pandas as pd
 import yaml
 
-from vdslib import experiments, runs, sources, telemetry
+# other modules take a second to import: each command does so itself, when Ctrl-C ends in a line already
+from vdslib import experiments, importing
+
+if TYPE_CHECKING:
+    from vdslib import runs
 
 __all__ = ["main"]
 
@@ -25,25 +30,44 @@ class RecordError(OSError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 when done, 2 after an error of ours, 130 when interrupted.
+    """Run one command; returns the exit code: 0 when done, 2 after an error of ours, 130 when interrupted (Ctrl-C),
+    143 when terminated.
 
     Errors of ours end in one message on stderr. Anything else is a fault of the program and keeps its traceback.
     """
     options = parser().parse_args(arguments)
     try:
-        options.command(options)
-    except (
-        experiments.ParameterError,
-        experiments.NotebookError,
-        telemetry.TelemetryError,
-        RecordError,
-    ) as error:
+        with _terminable():
+            options.command(options)
+    except KeyboardInterrupt as error:
+        terminated = error.args == (signal.SIGTERM,)
+        print(f"vds {options.name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+    except Exception as error:
+        # by name, as from notebooks: their modules may not be imported yet
+        if type(error).__name__ not in experiments.OUR_ERRORS:
+            raise
         print(f"vds {options.name}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"vds {options.name}: interrupted", file=sys.stderr)
-        return 130
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """What is done within cleans up when the process is asked to end, as after Ctrl-C."""
+    # elsewhere than in the main thread nobody hears signals
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise KeyboardInterrupt(signal.SIGTERM)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,9 +86,9 @@ def parser() -> argparse.ArgumentParser:
     )
     recording.set_defaults(command=record)
 
-    importing = commands.add_parser("import", help="turn telemetry from any source into our form")
-    _import_options(importing)
-    importing.set_defaults(command=import_)
+    importer = commands.add_parser("import", help="turn telemetry from any source into our form")
+    importing.add_options(importer)
+    importer.set_defaults(command=importing.perform)
 
     origins = commands.add_parser("sources", help="list the sources of telemetry")
     origins.set_defaults(command=list_sources)
@@ -135,55 +159,6 @@ def _add_what_to_run(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _import_options(importing: argparse.ArgumentParser) -> None:
-    importing.add_argument(
-        "source",
-        help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
-    )
-    importing.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
-    )
-    importing.add_argument(
-        "--column",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("OURS", "THEIRS"),
-        dest="columns",
-        help="a column of a file that has another name",
-    )
-    importing.add_argument(
-        "--repair", action="store_true", help="repair damage by the default policies, and report it"
-    )
-    importing.add_argument(
-        "--policy",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("FAULT", "POLICY"),
-        dest="policies",
-        help="repair, this fault by another policy than its default",
-    )
-    importing.add_argument(
-        "--unit",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("COLUMN", "UNIT"),
-        dest="units",
-        help="repair, this column being in another unit than ours",
-    )
-    importing.add_argument(
-        "--interval",
-        type=float,
-        metavar="SECONDS",
-        help="repair, this being the interval of the rows (--policy irregular grid needs it)",
-    )
-
-
 def _minutes(text: str) -> float:
     """A length in minutes; what argparse shows as an error where it is less than a second."""
     try:
@@ -211,7 +186,7 @@ def _count(text: str) -> int:
 
 def record(options: argparse.Namespace) -> None:
     """Run the testbed and record it."""
-    from vdslib.testbed import dispatcher, recorder  # no other command needs the testbed
+    from vdslib.testbed import dispatcher, recorder
 
     try:
         written = recorder.record(options.out, options.minutes, options.seed, progress=True)
@@ -223,56 +198,10 @@ def record(options: argparse.Namespace) -> None:
     print(f"recorded {written}")
 
 
-def import_(options: argparse.Namespace) -> None:
-    """Read telemetry from any source, write it in our form, and say what is in it; a folder becomes a store."""
-    if Path(options.source).is_dir():
-        from vdslib import store  # no other command needs it
-
-        if options.columns or _repairs(options):
-            raise telemetry.TelemetryError(
-                f"{options.source}: --column and repair are for single sources; a folder of trace files has the "
-                "format's columns, and its report says what was left out. Repair what you read from the store."
-            )
-        store.import_folder_command(options)
-        return
-    telemetry.check_ending(options.out)
-    if not options.out.parent.is_dir():
-        raise telemetry.TelemetryError(
-            f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
-        )
-    frame = _repaired(options) if _repairs(options) else sources.read(options.source, dict(options.columns))
-    try:
-        telemetry.write(frame, options.out)
-    except OSError as error:
-        raise RecordError(f"cannot write {options.out}: {error.strerror or error}") from error
-    nodes = frame["node"].nunique()
-    for note in frame.attrs["notes"]:
-        print(f"note: {note}")
-    print(
-        f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
-        f"target {sources.default_target(frame)}"
-    )
-
-
-def _repairs(options: argparse.Namespace) -> bool:
-    """Whether an import shall repair: any of its options says so."""
-    return bool(options.repair or options.policies or options.units or options.interval is not None)
-
-
-def _repaired(options: argparse.Namespace) -> pd.DataFrame:
-    """The repaired telemetry of a source, whose report is printed."""
-    frame, report = telemetry.repair(
-        sources.load(options.source, dict(options.columns)),
-        dict(options.policies),
-        units=dict(options.units),
-        interval=options.interval,
-    )
-    print(report)
-    return frame
-
-
 def list_sources(options: argparse.Namespace) -> None:
     """List the registered sources with their terms and citations."""
+    from vdslib import sources
+
     for source in sources.sources():
         target = source.default_target or "depends on the table"
         print(f"{source.name}: {source.title}\n  for example {source.example}; target: {target}")
@@ -289,9 +218,11 @@ def params(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a notebook with the given parameters, or find that run, and say where its folder is."""
+    from vdslib import runs
+
     subject = runs.subject(options.notebook)
     planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
-    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place = place_of(options, subject)
     place.tidy()
     if options.force or planned.id not in place.ids():
         check_telemetry([planned])  # a bad file is told in a second, before a kernel starts
@@ -307,7 +238,9 @@ def run(options: argparse.Namespace) -> None:
 
 def sweep_(options: argparse.Namespace) -> None:
     """Make all runs of a plan that are not finished yet, and say what became of them."""
-    from vdslib import sweep  # no other command needs it
+    import joblib
+
+    from vdslib import runs, sweep
 
     subject = runs.subject(options.notebook)
     planned, varied = sweep.plan(
@@ -316,11 +249,17 @@ def sweep_(options: argparse.Namespace) -> None:
         given_parameters(options),
         scale_parameters(options, subject.path.stem),
     )
-    place = runs.Place(options.out, options.experiment or subject.path.stem)
+    place = place_of(options, subject)
     cores = joblib.cpu_count()
     workers = options.workers or cores
+    others = sum(about.get("inputs") != subject.inputs[:16] for about in place.read(runs.DONE).values())
+    if others:
+        print(
+            f"note: {others} runs there are of another state of the notebook, vdslib, data or lock; a name of "
+            "their own (--experiment) keeps these apart"
+        )
     if options.dry_run:
-        _show_plan(planned, varied, place, workers)
+        sweep.show(planned, varied, place, workers)
         return
     finished = set() if options.force else place.ids()
     check_telemetry(run for run in planned if run.id not in finished)
@@ -342,24 +281,6 @@ def sweep_(options: argparse.Namespace) -> None:
         )
 
 
-def _show_plan(planned: Sequence[runs.Run], varied: Sequence[str], place: runs.Place, workers: int) -> None:
-    """Print the runs of a plan and an estimate of their time."""
-    from vdslib import sweep
-
-    finished = place.ids()
-    for run in planned:
-        values = " ".join(f"{name}={run.parameters[name]}" for name in varied if name in run.parameters)
-        print(f"{run.id}  {'done' if run.id in finished else 'to do'}  {values}")
-    left, seconds = sum(run.id not in finished for run in planned), sweep.typical_seconds(place)
-    estimate = "no estimate of time before the first run is finished"
-    if seconds is not None:
-        rounds = math.ceil(left / workers)
-        estimate = (
-            f"about {rounds * seconds / 60:.1f} min with {workers} workers, by {seconds:.1f} s for a run"
-        )
-    print(f"{len(planned)} runs, {left} to do; {estimate}")
-
-
 def results_(options: argparse.Namespace) -> None:
     """Show, write or render the runs of an experiment."""
     from vdslib import results  # no other command needs it
@@ -375,6 +296,18 @@ def results_(options: argparse.Namespace) -> None:
         print(results.shown(frame))
 
 
+def place_of(options: argparse.Namespace, subject: runs.Subject) -> runs.Place:
+    """Where runs are kept; ParameterError where they would be gone with the processes that make them."""
+    from vdslib import runs
+
+    # any file may be a notebook, but not each name is good in addresses
+    usual = re.sub(r"[^\w.-]+|^[^\w]+", "-", subject.path.stem).strip("-.") or "notebook"
+    place = runs.Place(options.out, options.experiment or usual)
+    if options.out.startswith("memory:"):
+        raise experiments.ParameterError(f"{options.out} would be gone when the command ends: name a folder")
+    return place
+
+
 def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
     """Parameters of the scale asked for; none without one."""
     return (read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None) or {}
@@ -382,14 +315,29 @@ def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, An
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """Parameters from the file and the command line, which goes before it."""
+    names = [name for name, _ in options.given]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise experiments.ParameterError(f"-p {twice[0]} is given more than once")
     return {**read_parameters(options.file), **dict(options.given)}
 
 
 def check_telemetry(planned: Iterable[runs.Run]) -> None:
     """Read each telemetry that runs ask for once; TelemetryError where it does not fit."""
+    from vdslib import sources
+
     for name in sorted({run.parameters["telemetry"] for run in planned if "telemetry" in run.parameters}):
         for note in sources.read(name).attrs["notes"]:
             print(f"note: {note}")
+
+
+class _Once(yaml.SafeLoader):
+    """Reads YAML whose mappings have each name once: of two, plain YAML drops the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} comes twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def read_parameters(file: Path | None) -> dict[str, Any]:
@@ -397,7 +345,7 @@ def read_parameters(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Once)
     except OSError as error:
         raise experiments.ParameterError(f"cannot read {file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

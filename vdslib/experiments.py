@@ -3,7 +3,8 @@
 A notebook has one cell tagged ``parameters`` whose lines read ``name: type = default  # meaning``. That cell is
 the only place where a parameter is declared: what ``vds params`` lists, what a run is checked against and what
 papermill replaces all come from it. The meaning may end in an agreed form that limits the values:
-``[first | second]`` for choices and ``[low .. high]`` for a range, either side of which may be left open.
+``[first | second]`` for choices, ``[low .. high]`` for a range, either side of which may be left open, and ``[file]``
+for a file that must be there, unless the value is the default.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 # Errors that a reader can act on: a run that ends in one of them shows its message, not a traceback.
-OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError", "LeakError")
+OUR_ERRORS = ("TelemetryError", "ParameterError", "NotebookError", "LeakError", "RecordError")
 
 
 class ParameterError(ValueError):
@@ -57,8 +58,8 @@ class NotebookError(RuntimeError):
 class Parameter:
     """One line of a parameters cell.
 
-    ``type`` is the annotation as written (``int``, ``list[str]``, ``float | None`` ...); ``choices`` and
-    ``low``, ``high`` come from the agreed form at the end of the comment.
+    ``type`` is the annotation as written (``int``, ``list[str]``, ``float | None`` ...); ``choices``, ``low``,
+    ``high`` and ``file`` come from the agreed form at the end of the comment.
     """
 
     name: str
@@ -68,9 +69,12 @@ class Parameter:
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    file: bool = False
 
     def limits(self) -> str:
         """The allowed values in words; empty where the type alone decides."""
+        if self.file:
+            return "an existing file"
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is not None and self.high is not None:
@@ -167,6 +171,8 @@ def _limits(comment: str) -> dict[str, Any]:
         return {"meaning": match[1], "low": low, "high": high}
     if match and "|" in match[2]:
         return {"meaning": match[1], "choices": tuple(choice.strip() for choice in match[2].split("|"))}
+    if match and match[2].strip() == "file":
+        return {"meaning": match[1], "file": True}
     return {"meaning": comment.strip()}
 
 
@@ -216,6 +222,12 @@ def coerce(parameter: Parameter, value: Any) -> Any:
         result = _convert(kind, value, parameter.default)
     except (TypeError, ValueError, yaml.YAMLError):
         raise ParameterError(_refusal(parameter, value)) from None
+    named = parameter.file and result != parameter.default and isinstance(result, str)
+    if named and not Path(result).is_file():
+        looked = f"there is no file {Path(result).absolute()}"
+        raise ParameterError(
+            f"parameter {parameter.name}: {value!r} is not valid; {looked}: {parameter.meaning}"
+        )
     for item in result if isinstance(result, list) else [result]:
         outside = isinstance(item, (int, float)) and (
             (parameter.low is not None and item < parameter.low)
@@ -286,22 +298,15 @@ def run(
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
-    from vdslib._kernel import Kernel
+    from vdslib import _kernel
 
     source, target = find(notebook), Path(output)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NotebookError(f"cannot save the executed copy as {target}: {error.strerror}") from None
-    with tempfile.TemporaryDirectory(prefix="vds-") as sockets:
-        config = Config(
-            {
-                "KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"},
-                "Kernel": {"environment": dict(environment or {})},
-            }
-        )
+    with _kernel.folder() as sockets:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -310,15 +315,15 @@ def run(
                 progress_bar=sys.stderr.isatty() if progress is None else progress,
                 kernel_name="python3",
                 language="python",
-                kernel_manager_class=Kernel,
-                config=config,
+                kernel_manager_class=_kernel.Kernel,
+                config=_kernel.settings(sockets, environment or {}),
             )
         except PapermillExecutionError as error:
             if error.ename in OUR_ERRORS:
                 raise NotebookError(error.evalue) from None
             raise NotebookError(f"{source.stem}: {error}") from None
         except DeadKernelError as error:  # often for want of memory
-            raise NotebookError(f"{source.stem}: {error}") from None
+            raise NotebookError(f"{source.stem}: {error}{_kernel.last_words(sockets)}") from None
     return target
 
 

@@ -17,10 +17,8 @@ import re
 import shutil
 import socket
 import sys
-import tempfile
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +26,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import joblib
-import psutil
-from fsspec.implementations.local import LocalFileSystem
 
 from vdslib import _computer, experiments, fingerprints
+from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
+    "DONE",
+    "FAILED",
     "Outcome",
     "Place",
     "Run",
@@ -47,7 +45,6 @@ __all__ = [
     "subject",
 ]
 
-DONE, FAILED = "run.json", "failed.json"  # either one, written last, makes a folder a run
 THREADS = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
@@ -94,13 +91,21 @@ class Subject:
         values = {parameter.name: parameter.default for parameter in self.declared} | checked
         # where results go does not change them
         handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
-        parts = [self.inputs, json.dumps(values, sort_keys=True), _of_telemetry(values.get("telemetry", ""))]
+        parts = [self.inputs, json.dumps(values, sort_keys=True), *self.files(values).values()]
         if self.loads and handed:
             parts += [
                 f"{path.name} {fingerprints.of_file(path)}" for path in sorted(Path(handed).glob("*.json"))
             ]
         name = fingerprints.digest(*parts)[:16]
         return Run(name, str(self.path.resolve()), values, self.inputs, str(handed))
+
+    def files(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Fingerprints of the files that parameters name: telemetry, and those declared as files."""
+        found = {values["telemetry"]: _of_telemetry(values["telemetry"])} if "telemetry" in values else {}
+        for parameter in self.declared:
+            if parameter.file and values[parameter.name]:
+                found[values[parameter.name]] = _of_file(Path(values[parameter.name]))
+        return found
 
 
 def subject(notebook: str | Path) -> Subject:
@@ -133,87 +138,24 @@ def _of_telemetry(text: str) -> str:
     """Fingerprint of the files that a telemetry parameter names; a source elsewhere counts by its address alone."""
     for candidate in (Path(text), Path(text.partition(":")[2])):
         if candidate.name and candidate.is_file():
-            return fingerprints.of_file(candidate)
+            return _of_file(candidate)
         if candidate.name and candidate.is_dir():  # a store may be too large to read
             files = sorted(path for path in candidate.rglob("*") if path.is_file())
             return fingerprints.digest(*(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files))
     return ""
 
 
-class Place:
-    """Where the runs of one experiment are kept: a folder, or an address that fsspec knows (``s3://...``)."""
+def _of_file(path: Path) -> str:
+    """Fingerprint of a file, read once for all runs of a plan; empty where there is none."""
+    if not path.is_file():
+        return ""
+    status = path.stat()
+    return _of_state(path.absolute(), status.st_size, status.st_mtime_ns)
 
-    def __init__(self, out: str | Path, experiment: str) -> None:
-        if not re.fullmatch(r"[\w][\w.-]*", experiment):
-            raise experiments.ParameterError(
-                f"{experiment!r} cannot name an experiment: take letters, digits, dot, dash and underscore"
-            )
-        self.out, self.experiment = str(out), experiment
-        try:
-            self.files, root = fsspec.core.url_to_fs(self.out)
-        except (ValueError, ImportError) as error:  # an unknown protocol, or its package is missing
-            raise experiments.ParameterError(f"cannot keep runs in {out}: {error}") from None
-        self.local = isinstance(self.files, LocalFileSystem)
-        self.path = f"{root.rstrip('/')}/{experiment}"
 
-    def folder(self, name: str) -> str:
-        """The folder of a run."""
-        return f"{self.path}/{name}"
-
-    def shown(self, name: str) -> str:
-        """The folder of a run as its user would write it."""
-        return f"{self.out.rstrip('/')}/{self.experiment}/{name}"
-
-    def ids(self, marker: str = DONE) -> set[str]:
-        """Runs that are done (or that failed, by the other marker)."""
-        self.files.invalidate_cache()
-        return {path.split("/")[-2] for path in self.files.glob(f"{self.path}/*/{marker}")}
-
-    @contextmanager
-    def workshop(self, name: str) -> Iterator[Path]:
-        """A folder to prepare a run in, gone afterwards unless it was published."""
-        if self.local:
-            # beside its last place, so that one renaming publishes it
-            folder = Path(self.path) / f".{name}~{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
-            try:
-                folder.mkdir(parents=True)
-            except OSError as error:
-                raise experiments.NotebookError(f"cannot keep runs in {self.out}: {error.strerror}") from None
-        else:
-            folder = Path(tempfile.mkdtemp(prefix="vds-run-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def publish(self, folder: Path, name: str) -> None:
-        """Put a prepared folder in its place, whole or not at all; what was there before is replaced."""
-        target = self.folder(name)
-        if self.local:
-            if Path(target).exists():
-                os.rename(target, folder / "replaced")
-                shutil.rmtree(folder / "replaced")
-            os.rename(folder, target)
-            return
-        if self.files.exists(target):
-            self.files.rm(target, recursive=True)
-        files = sorted(
-            (path for path in folder.rglob("*") if path.is_file()),
-            key=lambda path: path.name in (DONE, FAILED),  # last: only then it counts
-        )
-        for path in files:
-            address = f"{target}/{path.relative_to(folder).as_posix()}"
-            self.files.makedirs(address.rpartition("/")[0], exist_ok=True)
-            self.files.put_file(str(path), address)
-
-    def tidy(self) -> None:
-        """Remove what killed runs of this computer left behind."""
-        if not self.local:
-            return
-        for folder in Path(self.path).glob(".*~*~*~*"):
-            _, host, process, _ = folder.name.split("~")
-            if host == socket.gethostname() and not psutil.pid_exists(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
+@functools.lru_cache(maxsize=64)
+def _of_state(path: Path, size: int, changed: int) -> str:
+    return fingerprints.of_file(path)
 
 
 Executor = Callable[[Run, Path, Mapping[str, str]], None]
@@ -243,15 +185,19 @@ def perform(
         except Exception:  # noqa: BLE001  # whatever it was, the others go on
             error = traceback.format_exc()
         seconds = round(time.monotonic() - start, 3)
-        _describe(run, folder, experiment, started, seconds, error)
-        _write(folder / "environment.json", environment(run, threads))
-        place.publish(folder, run.id)
+        try:
+            _describe(run, folder, experiment, started, seconds, error)
+            _write(folder / "environment.json", environment(run, threads))
+            place.publish(folder, run.id)
+        except OSError as failure:  # a full disc, say
+            reason = error.strip() or failure.strerror or failure
+            raise experiments.NotebookError(f"cannot keep the run {place.shown(run.id)}: {reason}") from None
     return Outcome(run.id, seconds, error)
 
 
 def keep_failure(run: Run, place: Place, error: str) -> None:
     """Keep a run that failed in a way that its worker could not tell, as when it was killed."""
-    if run.id in place.ids():
+    if place.has(run.id):
         return
     with place.workshop(run.id) as folder:
         _describe(run, folder, place.experiment, _now(), 0.0, error)
@@ -268,6 +214,7 @@ def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: fl
         "id": run.id,
         "experiment": experiment,
         "notebook": Path(run.notebook).stem,
+        "inputs": run.inputs[:16],
         "started": started,
         "seconds": seconds,
         "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
@@ -346,11 +293,9 @@ def _plain(text: str) -> str:
 
 def _keep_figures(notebook: Path, folder: Path) -> None:
     """Pictures of an executed notebook as files, named as its figures are, else by their number."""
-    if not notebook.is_file():
-        return
     folder.mkdir()
     number = 0
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in _cells(notebook):
         name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name", "")
         for picture in [output.get("data", {}).get("image/png") for output in cell.get("outputs", [])]:
             if picture:
@@ -359,12 +304,19 @@ def _keep_figures(notebook: Path, folder: Path) -> None:
                 (folder / f"{label}.png").write_bytes(base64.b64decode("".join(picture)))
 
 
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    """Cells of an executed notebook; none where it is not there, or not whole for want of room on the disc."""
+    try:
+        return list(experiments.read(notebook)["cells"])
+    except (OSError, experiments.NotebookError):
+        return []
+
+
 def _cell_seconds(notebook: Path) -> float | None:
     """Time that the cells of an executed notebook took, in seconds; None where there is none."""
-    if not notebook.is_file():
-        return None
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return round(sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells), 3)
+    cells = _cells(notebook)
+    times = [cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells]
+    return round(sum(times), 3) if cells else None
 
 
 def _write(path: Path, content: Any) -> None:
@@ -374,10 +326,10 @@ def _write(path: Path, content: Any) -> None:
 def environment(run: Run, threads: int = 0) -> dict[str, Any]:
     """What a run ran on: versions, processor, commit, checksums of its data, seeds."""
     seeds = {name: value for name, value in run.parameters.items() if "seed" in name}
-    data = dict(subject(run.notebook).data) if Path(run.notebook).is_file() else {}
-    telemetry = run.parameters.get("telemetry", "")
-    if checksum := _of_telemetry(telemetry):
-        data[telemetry] = checksum
+    data: dict[str, str] = {}
+    if Path(run.notebook).is_file():
+        about = subject(run.notebook)
+        data = {**about.data, **{name: value for name, value in about.files(run.parameters).items() if value}}
     return _computer.describe(experiments.root()) | {
         "threads": threads or joblib.cpu_count(),
         "data": data,

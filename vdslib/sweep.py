@@ -10,27 +10,32 @@ A plan is a mapping with any of these parts, whose combinations are the runs::
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
 import math
 import random
+import signal
 import statistics
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from tqdm import tqdm
 
-from vdslib import runs
+from vdslib import _leftovers, runs
 from vdslib.experiments import NotebookError, ParameterError
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
-__all__ = ["Summary", "combinations", "plan", "sweep", "typical_seconds"]
+__all__ = ["Summary", "combinations", "plan", "show", "sweep", "typical_seconds"]
 
 PARTS = ("grid", "zip", "list", "random")
 LOST = 30  # seconds without the scheduler after which a sweep gives up
@@ -54,6 +59,8 @@ def combinations(content: Mapping[str, Any], kinds: Mapping[str, str]) -> list[d
     """
     if unknown := sorted(set(map(str, content)) - set(PARTS)):
         raise ParameterError(f"a plan has the parts {', '.join(PARTS)}, not {', '.join(unknown)}")
+    if not content:
+        raise ParameterError(f"the plan is empty; it has at least one of the parts {', '.join(PARTS)}")
     readers: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
         "list": _listed,
         "zip": _zipped,
@@ -129,11 +136,13 @@ def _draw(generator: random.Random, name: str, kind: str, space: Any) -> Any:
             f"random: {name} must be a list of choices, or have low and high (and log: true)"
         )
     low, high, log = space["low"], space["high"], space.get("log", False)
-    numbers = all(isinstance(side, (int, float)) and math.isfinite(side) for side in (low, high))
+    numbers = all(type(side) in (int, float) and math.isfinite(side) for side in (low, high))
     if not numbers or not low <= high or (log and low <= 0):
         raise ParameterError(
             f"random: {name} needs numbers low <= high, above 0 for log (1e-4 is text in YAML: write 0.0001 or 1.0e-4)"
         )
+    if kind.startswith("int") and not all(float(side).is_integer() for side in (low, high)):
+        raise ParameterError(f"random: {name} is a whole number, and so must low and high be")
     value = (
         math.exp(generator.uniform(math.log(low), math.log(high))) if log else generator.uniform(low, high)
     )
@@ -157,6 +166,8 @@ def plan(
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
     if both := [name for name in varied if name in given]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
+    if "results_dir" in {*varied, *given, *(scale or {})} and not subject.loads:
+        raise ParameterError("results_dir: a sweep keeps the results of each run in its folder; leave it out")
     planned = {
         run.id: run for run in (subject.run({**(scale or {}), **given, **choice}) for choice in chosen)
     }
@@ -165,10 +176,24 @@ def plan(
 
 def typical_seconds(place: runs.Place) -> float | None:
     """Median wall time of the finished runs of an experiment; None where there is none."""
-    from vdslib import results
-
-    times = [about["seconds"] for about in results.read_all(place, runs.DONE).values()]
+    times = [about["seconds"] for about in place.read(runs.DONE).values()]
     return statistics.median(times) if times else None
+
+
+def show(planned: Sequence[runs.Run], varied: Sequence[str], place: runs.Place, workers: int) -> None:
+    """Print the runs of a plan and an estimate of their time."""
+    finished = place.ids()
+    for run in planned:
+        values = " ".join(f"{name}={run.parameters[name]}" for name in varied if name in run.parameters)
+        print(f"{run.id}  {'done' if run.id in finished else 'to do'}  {values}")
+    left, seconds = sum(run.id not in finished for run in planned), typical_seconds(place)
+    estimate = "no estimate of time before the first run is finished"
+    if seconds is not None:
+        rounds = math.ceil(left / workers)
+        estimate = (
+            f"about {rounds * seconds / 60:.1f} min with {workers} workers, by {seconds:.1f} s for a run"
+        )
+    print(f"{len(planned)} runs, {left} to do; {estimate}")
 
 
 @contextmanager
@@ -178,6 +203,8 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
+    # what Dask would say of a worker or a scheduler that is gone, the sweep says itself
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler:
         try:
             client = Client(scheduler, timeout=LOST)
@@ -187,21 +214,59 @@ def _cluster(scheduler: str, workers: int) -> Iterator[Client]:
             yield client
         return
     with (
+        ExitStack() as stack,
         # workers would look at their own stack a hundred times a second, which costs as much as a run's files
         dask.config.set({"distributed.worker.profile.enabled": False}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            # a kernel's memory is not that of the worker, which Dask would count
-            memory_limit=0,
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
     ):
-        yield client
+        with _deaf():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    # a kernel's memory is not that of the worker, which Dask would count
+                    memory_limit=0,
+                    silence_logs=50,
+                )
+            )
+            stack.push(functools.partial(_given_up, cluster))
+        yield stack.enter_context(Client(cluster))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started within does not hear Ctrl-C, which a terminal sends to all processes; this one hears it after.
+
+    Threads and processes inherit the signals that are blocked where they start, later workers those of their thread.
+    """
+    # Dask's first worker would start it, and it unblocks the signals of the thread that does
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: object) -> None:
+    """Where an error ends a sweep, do not wait for the runs in flight: kill the workers with their kernels."""
+    if kind is None:
+        return
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+    _leftovers.end([psutil.Process(nanny.pid) for nanny in cluster.workers.values() if nanny.pid])
+
+
+@contextmanager
+def _tidied(place: runs.Place) -> Iterator[None]:
+    """Remove what killed runs left behind, from before and from within."""
+    place.tidy()
+    try:
+        yield
+    finally:
+        place.tidy()
 
 
 def sweep(
@@ -221,14 +286,18 @@ def sweep(
     ``workers`` processes with ``threads`` threads for each kernel, or the workers of ``scheduler``. A run that fails
     is tried again ``retries`` times. Raises NotebookError where the scheduler is lost.
     """
-    place.tidy()
     finished = set() if force else place.ids()
     waiting = [(run, 0) for run in reversed(planned) if run.id not in finished]
     summary = Summary(found=len(planned) - len(waiting))
     if not waiting:
         return summary
+    # a place that cannot be written is told before any worker starts
+    with place.workshop("try"):
+        pass
     terminal = sys.stderr.isatty()
     with (
+        # after the cluster: its workers may be killed
+        _tidied(place),
         _cluster(scheduler, min(workers, len(waiting))) as client,
         tqdm(
             total=len(waiting),
@@ -305,6 +374,10 @@ def _error(future: Future, run: runs.Run, place: runs.Place) -> str:
     """The error of a run that is over, kept where its worker could not; empty for one that is done."""
     if future.status == "finished":
         return future.result().error
-    error = "".join(traceback.format_exception_only(future.exception())).strip()
-    runs.keep_failure(run, place, error)
+    raised = future.exception()
+    error = "".join(traceback.format_exception_only(raised)).strip()
+    if isinstance(raised, NotebookError):
+        error = str(raised)
+    with suppress(OSError):  # no room for it either; the summary tells it anyway
+        runs.keep_failure(run, place, error)
     return error

@@ -62,6 +62,7 @@ MODULES = (
     "hyperparameters",
     "experiments",
     "fingerprints",
+    "places",
     "runs",
     "results",
     "sweep",
@@ -73,6 +74,7 @@ MODULES = (
     "describe",
     "diagrams",
     "plots",
+    "importing",
     "cli",
 )
 

@@ -1,0 +1,183 @@
+"""Commands that are interrupted, terminated or killed: how they end, and that nothing is left of what they started."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import stub_runs
+
+from vdslib import _leftovers, results
+
+PLAN = "grid: {number: [0, 1, 2, 3, 4, 5]}"
+
+
+class Command:
+    """A command in a process group of its own, as a terminal starts it, with a folder of its own for what is temporary."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vdslib.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"TMPDIR": str(Path("temporary").resolve())},
+        )
+        self.started: list[psutil.Process] = []
+
+    def wait_for(self, condition):
+        until = time.monotonic() + 60
+        while not condition(self) and time.monotonic() < until:
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.02)
+        return self
+
+    def all(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def hit(self, number):
+        """Send a signal to the group, wait for the end; returns the exit code and what was said but for the bar."""
+        self.started, since = self.all(), time.monotonic()
+        os.killpg(self.process.pid, number)
+        _, said = self.process.communicate(timeout=30)
+        assert time.monotonic() - since < 8
+        return self.process.returncode, [
+            line for line in said.splitlines() if line.strip() and "run/s" not in line and "s/run" not in line
+        ]
+
+    def nothing_left(self):
+        _, alive = psutil.wait_procs(self.started, timeout=8)
+        assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+        assert list(Path("runs").glob("*/.*")) + list(Path("temporary").glob("vds-*")) == []
+
+
+def kernel(command):
+    """Whether a kernel has been started."""
+    return any("ipykernel_launcher" in " ".join(cmdline(process)) for process in command.all())
+
+
+def cmdline(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def in_a_cell(command):
+    """Whether a notebook is executed: its cells sleep until the test is over."""
+    return any(Path().glob("runs/*/.*/notebook.ipynb"))
+
+
+def worker(command):
+    return len(command.all()) > 1
+
+
+def one_done(command):
+    return any(Path("runs").glob("*/[!.]*/run.json"))
+
+
+@pytest.fixture(autouse=True)
+def notebook(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VDS_RESULTS", raising=False)
+    Path("plan.yaml").write_text(PLAN)
+    # the path of a socket must be short, which that of a test is not
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        Path("temporary").symlink_to(short)
+        yield stub_runs.write_notebook(tmp_path / "stub.ipynb")
+
+
+@pytest.mark.parametrize("moment", [kernel, in_a_cell])
+def test_an_interrupted_run_ends_soon_with_one_line_and_leaves_nothing(moment):
+    command = Command("run", "stub.ipynb", "-p", "pause", "60").wait_for(moment)
+    assert command.hit(signal.SIGINT) == (130, ["vds run: interrupted"])
+    command.nothing_left()
+    assert list(Path("runs").glob("*/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "end"),
+    [
+        (worker, signal.SIGINT, (130, ["vds sweep: interrupted"])),
+        (one_done, signal.SIGTERM, (143, ["vds sweep: terminated"])),
+    ],
+)
+def test_an_interrupted_sweep_ends_soon_with_one_line_and_goes_on_when_called_again(moment, number, end):
+    sweep = ["sweep", "stub.ipynb", "--grid", "plan.yaml", "--workers", "2", "-p", "pause", "0.3"]
+    command = Command(*sweep).wait_for(moment)
+    assert command.hit(number) == end
+    command.nothing_left()
+    before = {path: path.read_text() for path in Path("runs").glob("*/[!.]*/run.json")}
+    assert len(before) < 6 and list(Path("runs").glob("*/[!.]*/failed.json")) == []
+    if moment is not one_done:
+        return
+    again = Command(*sweep)
+    assert again.process.wait(60) == 0
+    assert f"{len(before)} found, {6 - len(before)} done, 0 failed" in again.process.stdout.read()
+    assert all(path.read_text() == text for path, text in before.items())
+    assert sorted(results.table("stub")["number"]) == list(range(6))
+
+
+def test_a_sweep_that_is_interrupted_between_tries_keeps_the_failure_it_has():
+    Path("plan.yaml").write_text("grid: {number: [1], fault: [error]}")
+    command = Command("sweep", "stub.ipynb", "--grid", "plan.yaml", "--workers", "1", "--retries", "50")
+    command.wait_for(lambda _: any(Path("runs").glob("*/[!.]*/failed.json")))
+    assert command.hit(signal.SIGINT) == (130, ["vds sweep: interrupted"])
+    command.nothing_left()
+    (kept,) = Path("runs").glob("*/[!.]*/failed.json")
+    assert "number 1 does not work" in json.loads(kept.read_text())["error"]
+
+
+@pytest.mark.parametrize("arguments", [["run", "stub.ipynb"], ["sweep", "stub.ipynb", "--grid", "plan.yaml"]])
+def test_what_a_killed_command_leaves_ends_by_itself_or_goes_with_the_next(arguments):
+    command = Command(*arguments, "-p", "pause", "60").wait_for(in_a_cell)
+    assert command.hit(signal.SIGKILL)[0] == -signal.SIGKILL
+    # kernels and workers see within seconds that they are alone
+    _, alive = psutil.wait_procs(command.started, timeout=8)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert list(Path("runs").glob("*/.*")) and list(Path("temporary").glob("vds-*"))
+    following = Command("run", "stub.ipynb")
+    assert following.process.wait(60) == 0
+    command.nothing_left()
+
+
+def test_only_folders_of_processes_of_this_computer_that_are_gone_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    zombie = _leftovers.name("vds-a").replace(f"~{os.getpid()}~", f"~{gone.pid}~")
+    mine = _leftovers.name("vds-a")
+    other, foreign = mine.replace(str(os.getpid()), "none"), f"vds-a~elsewhere~{gone.pid}~00000000"
+    names = {mine, other, foreign, "vds-a", "else" + zombie}
+    for name in names | {zombie}:
+        (tmp_path / name).mkdir()
+    until = time.monotonic() + 10
+    while psutil.Process(gone.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+        time.sleep(0.02)
+    _leftovers.tidy(tmp_path, "vds-")
+    assert names <= {path.name for path in tmp_path.iterdir()} and not (tmp_path / zombie).exists()
+    gone.wait()
+
+
+def test_a_process_is_ended_with_all_that_it_started():
+    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+    process = psutil.Process(subprocess.Popen([sys.executable, "-c", code]).pid)
+    until = time.monotonic() + 10
+    while not process.children() and time.monotonic() < until:
+        time.sleep(0.02)
+    both = [process, *process.children()]
+    _leftovers.end([process])
+    assert len(both) == 2 and psutil.wait_procs(both, timeout=5)[1] == []
+
+
+def test_an_interrupt_while_processes_are_ended_leaves_none_of_them_stopped(monkeypatch):
+    process = psutil.Process(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+    monkeypatch.setattr(_leftovers, "_children", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        _leftovers.end([process])
+    assert psutil.wait_procs([process], timeout=5)[1] == []
