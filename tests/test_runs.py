@@ -170,8 +170,12 @@ def test_results_are_one_tidy_table_on_screen_and_in_files(notebook, capsys):
     assert cli.main(["results", "stub", "--csv", "t.txt"]) == 2
 
 
-def test_nested_results_become_columns_and_lists_do_not():
-    assert results.flatten({"a": {"b": 1, "c": {"d": None}}, "e": [1]}) == {"a.b": 1, "a.c.d": None}
+def test_nested_results_become_columns_repetitions_their_mean_and_curves_none():
+    assert results.flatten({"a": {"b": 1, "c": {"d": None}}, "e": [{"f": 1}], "loss": [1]}) == {
+        "a.b": 1,
+        "a.c.d": None,
+    }
+    assert results.flatten({"mse": [1, None, 3]}) == {"mse.mean": 2, "mse.std": pytest.approx(2**0.5)}
 
 
 def test_settings_are_ranked_with_their_spread_over_seeds(notebook):

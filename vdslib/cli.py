@@ -105,6 +105,9 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
     showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
+    showing.add_argument(
+        "--mlflow", metavar="FOLDER", help="write the runs to MLflow: a store of files, or a server's address"
+    )
     showing.set_defaults(command=results_)
     return top
 
@@ -371,7 +374,12 @@ def results_(options: argparse.Namespace) -> None:
     if options.report:
         results.report(options.experiment, options.out, options.report)
         print(f"wrote {options.report}")
-    if not (options.csv or options.parquet or options.report):
+    if options.mlflow:
+        from vdslib import mlflow_export
+
+        written, there = mlflow_export.export(options.experiment, options.out, options.mlflow)
+        print(f"wrote {written} runs to {options.mlflow}; {there} were there already")
+    if not (options.csv or options.parquet or options.report or options.mlflow):
         print(results.shown(frame))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,69 @@ import pandas as pd
 from vdslib import experiments, runs
 from vdslib.experiments import NotebookError
 
-__all__ = ["flatten", "measures", "ranked", "read_all", "report", "shown", "table", "varied", "write"]
+__all__ = [
+    "flatten",
+    "is_curve",
+    "is_number",
+    "leaves",
+    "measures",
+    "ranked",
+    "read_all",
+    "recorded",
+    "report",
+    "shown",
+    "table",
+    "varied",
+    "write",
+]
 
 
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested results as scalars, by dotted name; lists and tables are left out, as they have no place in a row."""
-    found: dict[str, Any] = {}
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def recorded(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run recorded; one chapter is the usual case, and needs no name before each of its results."""
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested results by dotted name: single values, and lists of numbers (and nulls).
+
+    Lists of such lists are numbered by their names. Tables are left out, as they have no place in a row.
+    """
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            found |= flatten(value, f"{key}.")
+            yield from leaves(value, f"{key}.")
         elif not isinstance(value, list):
-            found[key] = value
+            yield key, value
+        elif any(isinstance(item, list) for item in value):
+            yield from leaves({str(place): item for place, item in enumerate(value)}, f"{key}.")
+        elif any(map(is_number, value)) and all(item is None or is_number(item) for item in value):
+            yield key, value
+
+
+def is_curve(name: str) -> bool:
+    """Whether a list of numbers runs over epochs, by its name: a loss or a curve. Other lists are repetitions."""
+    return re.search(r"loss|curve", name) is not None
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested results as scalars, by dotted name: single values, and ``.mean`` and ``.std`` of repeated numbers.
+
+    Curves and tables are left out, as they have no place in a row.
+    """
+    found: dict[str, Any] = {}
+    for name, value in leaves(values):
+        if not isinstance(value, list):
+            found[name] = value
+        elif not is_curve(name):
+            numbers = [number for number in value if number is not None]
+            found[f"{name}.mean"] = statistics.fmean(numbers)
+            if len(numbers) > 1:
+                found[f"{name}.std"] = statistics.stdev(numbers)
     return found
 
 
@@ -59,10 +113,8 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             "seconds": about["seconds"],
             **given,
         }
-        recorded = results.get(name, {}) if name in done else {}
-        # one chapter is the usual case, and needs no name before each of its results
-        recorded = next(iter(recorded.values())) if len(recorded) == 1 else recorded
-        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in flatten(recorded).items()}
+        found = flatten(recorded(results.get(name, {}))) if name in done else {}
+        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in found.items()}
         rows.append(row | {"error": about.get("error", "").strip().rpartition("\n")[2]})
     frame = pd.DataFrame(rows)
     frame.attrs["parameters"] = [
