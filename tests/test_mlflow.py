@@ -25,13 +25,8 @@ def made(tmp_path, monkeypatch):
 def with_curve(run, folder, variables):
     stub_runs.without_kernel(run, folder, variables)
     number = run.parameters["number"]
-    recorded = {
-        "value": number / 3,
-        "none": None,
-        "fit": True,
-        "loss": [1.0, None, number / 7],
-        "mse": [1, 2],
-    }
+    curve, of = [1.0, None, number / 7], {"mse": [1, 2], "half": 0.5}
+    recorded = {"value": number / 3, "none": None, "fit": True, "loss": curve, "of": of}
     (folder / "results.json").write_text(json.dumps({"stub": recorded}))
 
 
@@ -100,10 +95,8 @@ def test_mlflow_has_every_run_once_with_the_values_of_the_table(made, capsys):
             assert "number 3 does not work" in run.data.tags["vds.error"]
             assert set(run.data.metrics) == {"vds.seconds"}
             continue
-        assert (
-            run.data.metrics["value"] == row["value"]
-            and run.data.metrics["of.mse.mean"] == row["of.mse.mean"] == 1.5
-        )
+        assert run.data.metrics["value"] == row["value"]
+        assert run.data.metrics["of.mse.mean"] == row["of.mse.mean"] == 1.5
         assert set(run.data.metrics) == {
             *("value", "loss", "of.mse", "of.mse.mean", "of.mse.std", "of.half", "vds.seconds")
         }

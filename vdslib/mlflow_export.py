@@ -63,8 +63,8 @@ def _client(target: str) -> tuple[Any, type[Exception]]:
     # a store of files has to be asked for; usage would be reported to MLflow's makers, from the import on
     os.environ.update(MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_DISABLE_TELEMETRY="true")
     try:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
+        from mlflow import MlflowClient  # type: ignore[import-not-found]
+        from mlflow.exceptions import MlflowException  # type: ignore[import-not-found]
     except ImportError:
         raise NotebookError(
             "--mlflow needs a package that is not installed: pip install mlflow-skinny"
@@ -135,7 +135,7 @@ def _log(
     about: Mapping[str, Any],
 ) -> None:
     """Log parameters, metrics, and results that are words, in portions that MLflow takes."""
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param, RunTag  # type: ignore[import-not-found]
 
     began = int(datetime.fromisoformat(about["started"]).timestamp() * 1000)
     ended = began + int(about["seconds"] * 1000)
