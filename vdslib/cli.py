@@ -13,11 +13,11 @@ import joblib
 import pandas as pd
 import yaml
 
-from vdslib import experiments, runs, sources, telemetry
+from vdslib import experiments, runs, scales, sources, telemetry
 
 __all__ = ["main"]
 
-SCALES = experiments.root() / "book" / "scales"  # files of parameters for all notebooks
+SCALES = scales.FOLDER
 
 
 class RecordError(OSError):

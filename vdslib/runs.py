@@ -33,7 +33,7 @@ import joblib
 import psutil
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import _computer, experiments, fingerprints
+from vdslib import _computer, experiments, fingerprints, scales
 
 __all__ = [
     "Outcome",
@@ -106,6 +106,10 @@ class Subject:
 def subject(notebook: str | Path) -> Subject:
     """A notebook as the subject of runs; NotebookError where it cannot be one."""
     path = experiments.find(notebook)
+    if path.resolve() == Path(__file__).with_name("report.ipynb"):
+        raise experiments.NotebookError(
+            f"{notebook} reads other runs, which its own id would not follow: vds results EXPERIMENT --report FILE"
+        )
     return _subject(path, path.stat().st_mtime_ns)
 
 
@@ -304,6 +308,7 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
                 environment={**variables, "VDS_RESULTS": str(results)},
             )
         finally:
+            scales.mark(notebook, Path(run.notebook).stem, run.parameters)
             _keep_figures(notebook, folder / "figures")
     found = {name: values for name, values in experiments.load(results).items() if before.get(name) != values}
     _write(folder / "results.json", found)
