@@ -105,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
     showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
+    showing.add_argument("--metric", default="", help="result that the page ranks by (default: the first)")
+    showing.add_argument("--largest", action="store_true", help="the largest value of it is the best")
     showing.add_argument(
         "--mlflow", metavar="FOLDER", help="write the runs to MLflow: a store of files, or a server's address"
     )
@@ -372,7 +374,7 @@ def results_(options: argparse.Namespace) -> None:
         results.write(frame, path)
         print(f"wrote {path}: {len(frame)} runs")
     if options.report:
-        results.report(options.experiment, options.out, options.report)
+        results.report(options.experiment, options.out, options.report, options.metric, options.largest)
         print(f"wrote {options.report}")
     if options.mlflow:
         from vdslib import mlflow_export

@@ -94,8 +94,8 @@ def read_all(place: runs.Place, file: str) -> dict[str, Any]:
 
 
 def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
-    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, one column for each
-    parameter and each single result, and ``error``, the last line of what a failed run said.
+    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, of which ``cell_seconds`` in
+    the notebook's cells, one column for each parameter and each single result, and ``error``, the last line of what a failed run said.
 
     A result that has the name of a parameter gets ``result.`` before it. Raises NotebookError where there are none.
     """
@@ -111,6 +111,7 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             "id": name,
             "state": "done" if name in done else "failed",
             "seconds": about["seconds"],
+            "cell_seconds": about.get("cell_seconds"),
             **given,
         }
         found = flatten(recorded(results.get(name, {}))) if name in done else {}
@@ -135,7 +136,7 @@ def varied(frame: pd.DataFrame) -> list[str]:
 
 def measures(frame: pd.DataFrame) -> list[str]:
     """Results of a table that are numbers, in their order."""
-    others = {*frame.attrs["parameters"], "id", "state", "seconds", "error"}
+    others = {*frame.attrs["parameters"], "id", "state", "seconds", "cell_seconds", "error"}
     numbers = frame.select_dtypes("number")
     return [str(name) for name in numbers if name not in others]
 
@@ -155,14 +156,14 @@ def shown(frame: pd.DataFrame) -> str:
     return frame[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
 
 
-def report(experiment: str, out: str | Path, page: Path) -> None:
-    """Render the notebook ``report.ipynb`` about an experiment as an HTML page."""
+def report(experiment: str, out: str | Path, page: Path, metric: str = "", largest: bool = False) -> None:
+    """Render the notebook ``report.ipynb`` about an experiment as an HTML page, ranked by a result (the first one)."""
     from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         executed = Path(folder) / "report.ipynb"
-        given = {"experiment": experiment, "runs": str(out)}
+        given = {"experiment": experiment, "runs": str(out), "metric": metric, "largest": largest}
         experiments.run(Path(__file__).with_name("report.ipynb"), given, executed)
         # this template keeps alternative text
         body, _ = HTMLExporter(template_name="classic", exclude_input=True).from_filename(str(executed))
