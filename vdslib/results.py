@@ -32,6 +32,9 @@ __all__ = [
     "write",
 ]
 
+# text and tables of the page as large as the words in its figures, which are made for this width
+STYLE = "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px}"
+
 
 def is_number(value: Any) -> bool:
     """Whether a value of JSON is a finite number; true and false are none."""
@@ -170,6 +173,10 @@ def report(experiment: str, out: str | Path, page: Path, metric: str = "", large
     html = BeautifulSoup(body, features="html.parser")
     for script in html("script"):  # from other servers, for widgets and equations, of which there are none
         script.decompose()
+    html.title.string = f"Report: {experiment}"
+    style = html.new_tag("style")
+    style.string = STYLE
+    html.head.append(style)
     try:
         page.write_text(str(html), encoding="utf-8")
     except OSError as error:
