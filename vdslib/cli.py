@@ -105,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
     showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
-    showing.add_argument("--metric", default="", help="result that the page ranks by (default: the first)")
+    showing.add_argument(
+        "--metric", default="", help="result that the page ranks by (default: the first error)"
+    )
     showing.add_argument("--largest", action="store_true", help="the largest value of it is the best")
     showing.add_argument(
         "--mlflow", metavar="FOLDER", help="write the runs to MLflow: a store of files, or a server's address"

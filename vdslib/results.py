@@ -17,6 +17,7 @@ from vdslib import experiments, runs
 from vdslib.experiments import NotebookError
 
 __all__ = [
+    "first_metric",
     "flatten",
     "is_curve",
     "is_number",
@@ -33,7 +34,10 @@ __all__ = [
 ]
 
 # text and tables of the page as large as the words in its figures, which are made for this width
-STYLE = "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px}"
+STYLE = (
+    "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px} "
+    "div.code_cell:not(:has(div.output)) {display: none}"
+)
 
 
 def is_number(value: Any) -> bool:
@@ -144,6 +148,16 @@ def measures(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in numbers if name not in others]
 
 
+def first_metric(frame: pd.DataFrame) -> str:
+    """The result to rank by unless one is named: the first error or loss that differs between runs, else the first
+    result that does; ``seconds`` where there is none."""
+    differing = [name for name in measures(frame) if frame[name].nunique() > 1] or measures(frame)
+    errors = [
+        name for name in differing if re.search(r"mse|mae|error|loss", name) and not name.endswith(".std")
+    ]
+    return next(iter(errors or differing), "seconds")
+
+
 def ranked(frame: pd.DataFrame, settings: list[str], metric: str, largest: bool = False) -> pd.DataFrame:
     """Settings, the best first: number of runs, mean, standard deviation, least and largest value of a result."""
     keys = [frame[name].astype(str) for name in settings] or [pd.Series("all", frame.index, name="runs")]
@@ -160,7 +174,7 @@ def shown(frame: pd.DataFrame) -> str:
 
 
 def report(experiment: str, out: str | Path, page: Path, metric: str = "", largest: bool = False) -> None:
-    """Render the notebook ``report.ipynb`` about an experiment as an HTML page, ranked by a result (the first one)."""
+    """Render the notebook ``report.ipynb`` about an experiment as an HTML page, ranked by a result."""
     from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
@@ -173,12 +187,9 @@ def report(experiment: str, out: str | Path, page: Path, metric: str = "", large
     html = BeautifulSoup(body, features="html.parser")
     for script in html("script"):  # from other servers, for widgets and equations, of which there are none
         script.decompose()
-    html.title.string = f"Report: {experiment}"
-    style = html.new_tag("style")
-    style.string = STYLE
-    html.head.append(style)
+    text = str(html).replace("</head>", f"<style>{STYLE}</style></head>", 1)
     try:
-        page.write_text(str(html), encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise NotebookError(f"cannot write {page}: {error.strerror}") from None
 
