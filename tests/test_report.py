@@ -140,8 +140,8 @@ def test_where_runs_came_from_is_told_where_it_differs(make):
     other["packages"]["numpy"] = "0.1"
     file.write_text(json.dumps(other))
     sentences = " ".join(overview.origin("tune", "runs", frame))
-    assert "**Code differs**" in sentences and "abcdef0 (1 runs)" in sentences
-    assert "**numpy differs**" in sentences and "**1 packages differ between runs.**" in sentences
+    assert "**Code differs**" in sentences and "abcdef0 (1 of 2)" in sentences
+    assert "**numpy differs**" in sentences and "**Packages that differ between runs: 1.**" in sentences
     assert "**The data differ between runs.**" in sentences
 
 

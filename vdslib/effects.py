@@ -117,10 +117,10 @@ def effects(frame: pd.DataFrame, settings: Sequence[str], metric: str, largest: 
 
 
 def _spans(values: Any) -> bool:
-    """Whether numbers are all positive and span two decades, so that a logarithm shows them better."""
+    """Whether numbers are all positive and span much more than one decade, so that a logarithm shows them better."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    return bool(len(values)) and values.min() > 0 and values.max() / values.min() >= 100
+    return bool(len(values)) and values.min() > 0 and values.max() / values.min() >= 50
 
 
 def plot_effects(frame: pd.DataFrame, settings: Sequence[str], metric: str) -> Figure:

@@ -74,7 +74,7 @@ def origin(experiment: str, out: str, frame: pd.DataFrame) -> list[str]:
     for name in differing[:5]:
         sentences.append(_counted(name, [str(found.get(name, "none")) for found in packages]))
     sentences.append(
-        f"**{len(differing)} packages differ between runs.**"
+        f"**Packages that differ between runs: {len(differing)}.**"
         if differing
         else "No package differs between runs."
     )
@@ -85,7 +85,7 @@ def origin(experiment: str, out: str, frame: pd.DataFrame) -> list[str]:
         "**The data differ between runs.**" if len(set(data)) > 1 else "All runs had the same data."
     )
     missing = len(frame) - len(known)
-    sentences.append(f"{missing} runs kept nothing of this." if missing > 0 else "")
+    sentences.append(f"Runs that kept nothing of this: {missing}." if missing > 0 else "")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -93,7 +93,11 @@ def _counted(name: str, values: Sequence[str]) -> str:
     counts = Counter(values).most_common()
     if len(counts) == 1:
         return f"{name}: {counts[0][0]}."
-    return f"**{name} differs**: " + ", ".join(f"{value} ({count} runs)" for value, count in counts) + "."
+    return (
+        f"**{name} differs**: "
+        + ", ".join(f"{value} ({count} of {len(values)})" for value, count in counts)
+        + "."
+    )
 
 
 def _scale(place: runs.Place, frame: pd.DataFrame) -> str:
@@ -216,9 +220,7 @@ def time_in_words(finished: pd.DataFrame) -> str:
     seconds, cells = finished["seconds"], finished["cell_seconds"].astype(float)
     total = seconds.sum()
     spent = f"{number(round(total / 3600, 2))} hours" if total >= 3600 else f"{total:.3g} s"
-    text = (
-        f"{spent} for {len(finished)} finished runs, all added up; the median is {seconds.median():.3g} s. "
-    )
+    text = f"All finished runs ({len(finished)}) together: {spent}; the median is {seconds.median():.3g} s. "
     if cells.isna().all():
         return f"{text}What part of it the cells took is not known, as no notebook was executed."
     return (
