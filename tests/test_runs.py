@@ -199,7 +199,9 @@ def test_the_report_is_a_page_that_needs_no_network_and_describes_its_figures(no
     assert cli.main(["results", "stub", "--report", "page.html"]) == 0
     page = Path("page.html").read_text()
     assert (
-        "3 runs, 2 done, 1 failed" in page and "number 3 does not work" in page and "effect of number" in page
+        "3 runs, 2 done, 1 failed" in page
+        and "number 3 does not work" in page
+        and "median of value. number: 1 2, 2 4." in page
     )
     assert 'src="http' not in page and page.count("<img") == page.count('alt="')
 

@@ -19,7 +19,7 @@ def test_default_parameters_have_no_badge():
 def test_the_badge_names_a_scale_or_lists_what_differs(tmp_path, monkeypatch):
     monkeypatch.setattr(scales, "FOLDER", tmp_path)
     (tmp_path / "smoke.yaml").write_text("stub: {epochs: 1, units: [4]}\nother: {}")
-    assert ">Scale: smoke." in scales.badge("stub", USUAL, {"epochs": 1, "units": [4]})
+    assert ">Scale: smoke, not the default." in scales.badge("stub", USUAL, {"epochs": 1, "units": [4]})
     for chapter, given in (("stub", {"epochs": 1}), ("other", {"epochs": 1, "units": [4]})):
         text = scales.badge(chapter, USUAL, USUAL | given)
         assert "Scale" not in text and "epochs 1 (default 30)" in text

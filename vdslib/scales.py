@@ -52,7 +52,7 @@ def badge(chapter: str, usual: Mapping[str, Any], values: Mapping[str, Any]) -> 
         f"{key} {html.escape(json.dumps(value))} (default {html.escape(json.dumps(usual[key]))})"
         for key, value in other.items()
     )
-    lead = f"Scale: {scale}" if scale else "Other parameters than the book's"
+    lead = f"Scale: {scale}, not the default" if scale else "Other parameters than the default"
     # the class is known to JupyterLab, nbconvert and the theme of the book alike
     return f'<div class="alert alert-warning" role="note"><strong>{lead}.</strong> {listed}.</div>'
 
