@@ -205,8 +205,12 @@ def test_results_are_one_tidy_table_on_screen_and_in_files(notebook, capsys):
     assert cli.main(["results", "stub", "--csv", "t.txt"]) == 2
 
 
-def test_nested_results_become_columns_and_lists_do_not():
-    assert results.flatten({"a": {"b": 1, "c": {"d": None}}, "e": [1]}) == {"a.b": 1, "a.c.d": None}
+def test_nested_results_become_columns_repetitions_their_mean_and_curves_none():
+    assert results.flatten({"a": {"b": 1, "c": {"d": None}}, "e": [{"f": 1}], "loss": [1]}) == {
+        "a.b": 1,
+        "a.c.d": None,
+    }
+    assert results.flatten({"mse": [1, None, 3]}) == {"mse.mean": 2, "mse.std": pytest.approx(2**0.5)}
 
 
 def test_settings_are_ranked_with_their_spread_over_seeds(notebook):
@@ -230,7 +234,9 @@ def test_the_report_is_a_page_that_needs_no_network_and_describes_its_figures(no
     assert cli.main(["results", "stub", "--report", "page.html"]) == 0
     page = Path("page.html").read_text()
     assert (
-        "3 runs, 2 done, 1 failed" in page and "number 3 does not work" in page and "effect of number" in page
+        "3 runs, 2 done, 1 failed" in page
+        and "number 3 does not work" in page
+        and "median of value. number: 1 2, 2 4." in page
     )
     assert 'src="http' not in page and page.count("<img") == page.count('alt="')
 
@@ -271,3 +277,16 @@ def test_an_error_of_a_kernel_is_kept_and_told(notebook, capsys):
     folder = Path(said.out.split(": ")[1].strip())
     assert "number 7 does not work" in json.loads((folder / "failed.json").read_text())["error"]
     assert (folder / "notebook.ipynb").is_file() and not (folder / "run.json").exists()
+
+
+def test_a_change_of_vdslib_is_seen_by_a_process_that_knew_the_notebook(notebook, tmp_path, monkeypatch):
+    root = tmp_path / "project"
+    for part in ("vdslib", "data"):
+        shutil.copytree(experiments.root() / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(experiments.root() / "requirements.lock", root)
+    monkeypatch.setattr(experiments, "root", lambda: root)
+    before = runs.subject(notebook).inputs
+    assert runs.subject(notebook).inputs == before
+    with (root / "vdslib" / "experiments.py").open("a") as file:
+        file.write("# changed\n")
+    assert runs.subject(notebook).inputs != before

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 # other modules take a second to import: each command does so itself, when Ctrl-C ends in a line already
-from vdslib import experiments, importing
+from vdslib import experiments, importing, scales
 
 if TYPE_CHECKING:
     from vdslib import runs
 
 __all__ = ["main"]
 
-SCALES = experiments.root() / "book" / "scales"  # files of parameters for all notebooks
+SCALES = scales.FOLDER
 
 
 class RecordError(OSError):
@@ -129,6 +129,13 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
     showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
+    showing.add_argument(
+        "--metric", default="", help="result that the page ranks by (default: the first error)"
+    )
+    showing.add_argument("--largest", action="store_true", help="the largest value of it is the best")
+    showing.add_argument(
+        "--mlflow", metavar="FOLDER", help="write the runs to MLflow: a store of files, or a server's address"
+    )
     showing.set_defaults(command=results_)
     return top
 
@@ -290,9 +297,14 @@ def results_(options: argparse.Namespace) -> None:
         results.write(frame, path)
         print(f"wrote {path}: {len(frame)} runs")
     if options.report:
-        results.report(options.experiment, options.out, options.report)
+        results.report(options.experiment, options.out, options.report, options.metric, options.largest)
         print(f"wrote {options.report}")
-    if not (options.csv or options.parquet or options.report):
+    if options.mlflow:
+        from vdslib import mlflow_export
+
+        written, there = mlflow_export.export(options.experiment, options.out, options.mlflow)
+        print(f"wrote {written} runs to {options.mlflow}; {there} were there already")
+    if not (options.csv or options.parquet or options.report or options.mlflow):
         print(results.shown(frame))
 
 

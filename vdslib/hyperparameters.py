@@ -258,9 +258,8 @@ def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         if summary.failed:
             raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
         rows = results.table(EXPERIMENT, out).set_index("id").loc[[run.id for run in planned]]
-        about = results.read_all(place, runs.DONE)
-        parts.append(rows.assign(plan=name, cell_seconds=[about[run.id]["cell_seconds"] for run in planned]))
-    return pd.concat(parts), results.read_all(place, "environment.json")[planned[0].id]
+        parts.append(rows.assign(plan=name))
+    return pd.concat(parts), place.read("environment.json")[planned[0].id]
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +16,89 @@ import pandas as pd
 from vdslib import experiments, runs
 from vdslib.experiments import NotebookError
 
-__all__ = ["flatten", "measures", "ranked", "read_all", "report", "shown", "table", "varied", "write"]
+__all__ = [
+    "first_metric",
+    "flatten",
+    "is_curve",
+    "is_number",
+    "leaves",
+    "measures",
+    "ranked",
+    "recorded",
+    "report",
+    "shown",
+    "table",
+    "varied",
+    "write",
+]
+
+# text and tables of the page as large as the words in its figures, which are made for this width
+STYLE = (
+    "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px} "
+    "div.code_cell:not(:has(div.output)) {display: none}"
+)
 
 
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested results as scalars, by dotted name; lists and tables are left out, as they have no place in a row."""
-    found: dict[str, Any] = {}
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a finite number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def recorded(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run recorded; one chapter is the usual case, and needs no name before each of its results."""
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested results by dotted name: single values, and lists of numbers (and nulls).
+
+    Lists of such lists are numbered by their names. Tables are left out, as they have no place in a row.
+    """
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            found |= flatten(value, f"{key}.")
+            yield from leaves(value, f"{key}.")
         elif not isinstance(value, list):
-            found[key] = value
+            yield key, value
+        elif any(isinstance(item, list) for item in value):
+            yield from leaves({str(place): item for place, item in enumerate(value)}, f"{key}.")
+        elif any(map(is_number, value)) and all(item is None or is_number(item) for item in value):
+            yield key, value
+
+
+def is_curve(name: str) -> bool:
+    """Whether a list of numbers runs over epochs, by its name: a loss or a curve. Other lists are repetitions."""
+    return re.search(r"loss|curve", name) is not None
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested results as scalars, by dotted name: single values, and ``.mean`` and ``.std`` of repeated numbers.
+
+    Curves and tables are left out, as they have no place in a row.
+    """
+    found: dict[str, Any] = {}
+    for name, value in leaves(values):
+        if not isinstance(value, list):
+            found[name] = value
+        elif not is_curve(name):
+            numbers = [number for number in value if number is not None]
+            found[f"{name}.mean"] = statistics.fmean(numbers)
+            if len(numbers) > 1:
+                found[f"{name}.std"] = statistics.stdev(numbers)
     return found
 
 
-def read_all(place: runs.Place, file: str) -> dict[str, Any]:
-    """Content of one JSON file of every run that has it, by id."""
-    if place.local:
-        paths = sorted(Path(place.path).glob(f"[!.]*/{file}"))
-        return {path.parent.name: json.loads(path.read_bytes()) for path in paths}
-    place.files.invalidate_cache()
-    paths = place.files.glob(f"{place.path}/*/{file}")
-    contents = place.files.cat(paths) if paths else {}
-    return {path.split("/")[-2]: json.loads(content) for path, content in sorted(contents.items())}
-
-
 def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
-    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, one column for each
-    parameter and each single result, and ``error``, the last line of what a failed run said.
+    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, of which ``cell_seconds`` in
+    the notebook's cells, one column for each parameter and each single result, and ``error``, the last line of what a failed run said.
 
     A result that has the name of a parameter gets ``result.`` before it. Raises NotebookError where there are none.
     """
     place = runs.Place(out, experiment)
-    done, failed = read_all(place, runs.DONE), read_all(place, runs.FAILED)
+    done, failed = place.read(runs.DONE), place.read(runs.FAILED)
     if not done and not failed:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
-    parameters, results = read_all(place, "parameters.json"), read_all(place, "results.json")
+    parameters, results = place.read("parameters.json"), place.read("results.json")
     rows = []
     for name, about in sorted({**failed, **done}.items(), key=lambda item: (item[1]["started"], item[0])):
         given = {key: _cell(value) for key, value in parameters[name].items()}
@@ -57,12 +106,11 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             "id": name,
             "state": "done" if name in done else "failed",
             "seconds": about["seconds"],
+            "cell_seconds": about.get("cell_seconds"),
             **given,
         }
-        recorded = results.get(name, {}) if name in done else {}
-        # one chapter is the usual case, and needs no name before each of its results
-        recorded = next(iter(recorded.values())) if len(recorded) == 1 else recorded
-        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in flatten(recorded).items()}
+        found = flatten(recorded(results.get(name, {}))) if name in done else {}
+        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in found.items()}
         rows.append(row | {"error": about.get("error", "").strip().rpartition("\n")[2]})
     frame = pd.DataFrame(rows)
     frame.attrs["parameters"] = [
@@ -83,9 +131,19 @@ def varied(frame: pd.DataFrame) -> list[str]:
 
 def measures(frame: pd.DataFrame) -> list[str]:
     """Results of a table that are numbers, in their order."""
-    others = {*frame.attrs["parameters"], "id", "state", "seconds", "error"}
+    others = {*frame.attrs["parameters"], "id", "state", "seconds", "cell_seconds", "error"}
     numbers = frame.select_dtypes("number")
     return [str(name) for name in numbers if name not in others]
+
+
+def first_metric(frame: pd.DataFrame) -> str:
+    """The result to rank by unless one is named: the first error or loss that differs between runs, else the first
+    result that does; ``seconds`` where there is none."""
+    differing = [name for name in measures(frame) if frame[name].nunique() > 1] or measures(frame)
+    errors = [
+        name for name in differing if re.search(r"mse|mae|error|loss", name) and not name.endswith(".std")
+    ]
+    return next(iter(errors or differing), "seconds")
 
 
 def ranked(frame: pd.DataFrame, settings: list[str], metric: str, largest: bool = False) -> pd.DataFrame:
@@ -103,22 +161,23 @@ def shown(frame: pd.DataFrame) -> str:
     return frame[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
 
 
-def report(experiment: str, out: str | Path, page: Path) -> None:
-    """Render the notebook ``report.ipynb`` about an experiment as an HTML page."""
+def report(experiment: str, out: str | Path, page: Path, metric: str = "", largest: bool = False) -> None:
+    """Render the notebook ``report.ipynb`` about an experiment as an HTML page, ranked by a result."""
     from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         executed = Path(folder) / "report.ipynb"
-        given = {"experiment": experiment, "runs": str(out)}
+        given = {"experiment": experiment, "runs": str(out), "metric": metric, "largest": largest}
         experiments.run(Path(__file__).with_name("report.ipynb"), given, executed)
         # this template keeps alternative text
         body, _ = HTMLExporter(template_name="classic", exclude_input=True).from_filename(str(executed))
     html = BeautifulSoup(body, features="html.parser")
     for script in html("script"):  # from other servers, for widgets and equations, of which there are none
         script.decompose()
+    text = str(html).replace("</head>", f"<style>{STYLE}</style></head>", 1)
     try:
-        page.write_text(str(html), encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise NotebookError(f"cannot write {page}: {error.strerror}") from None
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import joblib
 
-from vdslib import _computer, experiments, fingerprints
+from vdslib import _computer, experiments, fingerprints, scales
 from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
@@ -111,12 +111,18 @@ class Subject:
 def subject(notebook: str | Path) -> Subject:
     """A notebook as the subject of runs; NotebookError where it cannot be one."""
     path = experiments.find(notebook)
-    return _subject(path, path.stat().st_mtime_ns)
+    if path.resolve() == Path(__file__).with_name("report.ipynb"):
+        raise experiments.NotebookError(
+            f"{notebook} reads other runs, which its own id would not follow: vds results EXPERIMENT --report FILE"
+        )
+    root = experiments.root()
+    files = [path, root / "requirements.lock", *(root / "vdslib").rglob("*.py"), *(root / "data").glob("*")]
+    return _subject(path, max(file.stat().st_mtime_ns for file in files))
 
 
 @functools.lru_cache(maxsize=8)
 def _subject(path: Path, changed: int) -> Subject:
-    """A notebook that was last changed at a time, which keeps an older state out of the cache."""
+    """A notebook; ``changed``, when it or what it may need last was, keeps an older state out of the cache."""
     declared = tuple(experiments.parameters(path))
     content = experiments.read(path)
     rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
@@ -251,6 +257,7 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
                 environment={**variables, "VDS_RESULTS": str(results)},
             )
         finally:
+            scales.mark(notebook, Path(run.notebook).stem, run.parameters)
             _keep_figures(notebook, folder / "figures")
     found = {name: values for name, values in experiments.load(results).items() if before.get(name) != values}
     _write(folder / "results.json", found)
