@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import stub_runs
 
 from vdslib import cli, describe, effects, overview, results, runs, sweep
 
@@ -157,3 +158,18 @@ def test_curves_of_best_median_and_worst_settings_are_told_apart(make):
     figure = effects.plot_curves(curves["loss"], chosen, "loss")
     assert len(figure.axes[0].lines) == 16 and figure.axes[0].get_yscale() == "log"
     assert "best setting: 4 lines" in describe.alternative_text(figure) + str(figure.get_label())
+
+
+def test_runs_that_are_not_whole_or_of_another_state_can_be_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = stub_runs.write_notebook(tmp_path / "stub.ipynb")
+    made = [runs.subject(notebook).run({"number": number}) for number in (1, 2, 3)]
+    for run in made:
+        runs.perform(run, "runs", "stub", executor=stub_runs.without_kernel)
+    Path("runs/stub", made[0].id, "run.json").write_text('{"id": ')
+    Path("runs/stub", made[1].id, "parameters.json").unlink()
+    changed = runs.subject(stub_runs.write_notebook(tmp_path / "stub.ipynb", "1 + 1")).run({"number": 3})
+    runs.perform(changed, "runs", "stub", executor=stub_runs.without_kernel)
+    table = results.table("stub").set_index("id")
+    assert sorted(table.index) == sorted([made[1].id, made[2].id, changed.id])
+    assert table.loc[made[2].id, "inputs"] != table.loc[changed.id, "inputs"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import yaml
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 from vdslib import experiments, models, sources, training
 from vdslib.preparation import Prepared, default_features, prepare
@@ -42,7 +43,7 @@ __all__ = [
     "suggest",
 ]
 
-NAMES = ("units", "epochs", "learning_rate", "momentum", "dropout", "window")
+NAMES = ("hidden_nodes", "epochs", "learning_rate", "momentum", "dropout", "window")
 """The hyperparameters: the five of the paper's reference 3, and the window length."""
 
 TRIAL = "3-6-trial"  # notebook of one trial
@@ -150,7 +151,9 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
             "features": data.train.x.shape[2],
             "outputs": data.train.y.shape[1],
         }
-        return models.build("textbook", **size, units=[values["units"]], dropout=values["dropout"], seed=seed)
+        return models.build(
+            "textbook", **size, units=[values["hidden_nodes"]], dropout=values["dropout"], seed=seed
+        )
 
     how = training.Settings(
         "sgd",
@@ -186,8 +189,9 @@ def search(
     data: Mapping[int, Prepared], space: Mapping[str, Any], trials: int, at_once: int, seed: int
 ) -> list[dict[str, Any]]:
     """A search by Optuna: the values of each trial and its ``validation_mse``, in the order of the trials."""
-    import optuna
-
+    with warnings.catch_warnings():  # its own progress bars look for widgets when they are imported
+        warnings.simplefilter("ignore", TqdmWarning)
+        import optuna
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found: list[dict[str, Any]] = []
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))

@@ -90,7 +90,9 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, of which ``cell_seconds`` in
-    the notebook's cells, one column for each parameter and each single result, and ``error``, the last line of what a failed run said.
+    the notebook's cells, ``inputs`` (the state of notebook, vdslib, data and lock, so that runs of another state can be
+    told apart), one column for each parameter and each single result, and ``error``, the last line of what a failed run
+    said.
 
     A result that has the name of a parameter gets ``result.`` before it. Raises NotebookError where there are none.
     """
@@ -101,12 +103,13 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     parameters, results = place.read("parameters.json"), place.read("results.json")
     rows = []
     for name, about in sorted({**failed, **done}.items(), key=lambda item: (item[1]["started"], item[0])):
-        given = {key: _cell(value) for key, value in parameters[name].items()}
+        given = {key: _cell(value) for key, value in parameters.get(name, {}).items()}
         row = {
             "id": name,
             "state": "done" if name in done else "failed",
             "seconds": about["seconds"],
             "cell_seconds": about.get("cell_seconds"),
+            "inputs": about.get("inputs", ""),
             **given,
         }
         found = flatten(recorded(results.get(name, {}))) if name in done else {}
