@@ -348,11 +348,13 @@ def small_multiples(
             ax.axhline(height, color="#555555", linestyle=":", label=label)
         if name in logarithmic:
             ax.set_xscale("log")
+            ax.set_xticks(places, [f"{place:g}" for place in places])
+            ax.minorticks_off()
         _finish(ax, "", name, ylabel if number % columns == 0 else "", 1)
     for ax in axes.flat[len(trials) :]:
         ax.remove()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    fig.suptitle(title, x=0.02, ha="left")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    fig.suptitle(title)
     return fig
 
 
