@@ -24,7 +24,7 @@ def test_the_table_has_the_trials_of_both_plans_and_nothing_else():
         asked = pd.DataFrame([run.parameters for run in planned])[[*NAMES, "seed"]]
         there = TABLE.loc[TABLE["plan"] == name, [*NAMES, "seed"]].reset_index(drop=True)
         pd.testing.assert_frame_equal(there, asked, check_dtype=False, rtol=1e-5)
-    assert len(TABLE) >= 100 and set(TABLE["plan"]) == {"one-at-a-time", "random"}
+    assert len(TABLE) >= 100 and set(TABLE["plan"]) == {"one-at-a-time", "random", "optuna"}
 
 
 def test_provenance_names_what_determines_the_results():
@@ -132,10 +132,11 @@ def test_the_command_makes_runs_and_table(tmp_path, monkeypatch):
         ),
     }
     monkeypatch.setattr(hyperparameters, "plan", small.__getitem__)
+    monkeypatch.setattr(hyperparameters, "OPTUNA", {"trials": 2, "at_once": 2, "seed": 0})
     monkeypatch.chdir(tmp_path)
     hyperparameters.main(tmp_path / "made")
     table = hyperparameters.read_table(tmp_path / "made" / "hyperparameters.csv")
-    assert table["plan"].tolist() == ["one-at-a-time", "random"] and table["validation_mse"].notna().all()
+    assert table["plan"].tolist() == ["one-at-a-time", "random", "optuna", "optuna"] and table["validation_mse"].notna().all()
     assert (
         json.loads((tmp_path / "made" / "hyperparameters.json").read_text())["seconds_per_trial_in_process"]
         > 0
