@@ -22,6 +22,7 @@ def test_the_table_has_the_trials_of_both_plans_and_nothing_else():
     for name in ("one-at-a-time", "random"):
         planned, _ = sweep.plan(subject, hyperparameters.plan(name), {})
         asked = pd.DataFrame([run.parameters for run in planned])[[*NAMES, "seed"]]
+        asked["units"] = asked["units"].str[0]
         there = TABLE.loc[TABLE["plan"] == name, [*NAMES, "seed"]].reset_index(drop=True)
         pd.testing.assert_frame_equal(there, asked, check_dtype=False, rtol=1e-5)
     assert len(TABLE) >= 100 and set(TABLE["plan"]) == {"one-at-a-time", "random", "optuna"}
@@ -40,9 +41,7 @@ def test_a_trial_of_the_table_still_has_its_error(plan):
     rows = TABLE[(TABLE["plan"] == plan) & TABLE["validation_mse"].notna()]
     row = rows.loc[rows["epochs"].idxmin()].to_dict()
     data = hyperparameters.prepared("recorded", [int(row["window"])])[int(row["window"])]
-    values = {
-        name: int(row[name]) if name in ("hidden_nodes", "epochs", "window") else row[name] for name in NAMES
-    }
+    values = {name: int(row[name]) if name in ("units", "epochs", "window") else row[name] for name in NAMES}
     again = hyperparameters.errors([hyperparameters.job(data, values, int(row["seed"]))])
     assert again == pytest.approx([row["validation_mse"]], rel=0.02)
 
@@ -50,28 +49,26 @@ def test_a_trial_of_the_table_still_has_its_error(plan):
 def test_job_has_the_settings_of_the_notebook():
     declared = {parameter.name: parameter.default for parameter in experiments.parameters("3-6-trial")}
     data = hyperparameters.prepared("recorded", [declared["window"]])[declared["window"]]
-    job = hyperparameters.job(data, declared, declared["seed"])
+    job = hyperparameters.job(data, declared | {"units": declared["units"][0]}, declared["seed"])
     how = job.settings
     assert (how.optimizer, how.batch_size, how.epochs) == tuple(
         declared[name] for name in ("optimizer", "batch_size", "epochs")
     )
     assert (how.learning_rate, how.momentum) == (declared["learning_rate"], declared["momentum"])
     network = job.build(job.seed)
-    assert (
-        network.layers[0].units == declared["hidden_nodes"] and network.layers[1].rate == declared["dropout"]
-    )
+    assert [network.layers[0].units] == declared["units"] and network.layers[1].rate == declared["dropout"]
 
 
 def made_up(effect: float, noise: float) -> pd.DataFrame:
-    """Trials one at a time in which only hidden nodes matter."""
+    """Trials one at a time in which only units matter."""
     base, changes = (
-        {"hidden_nodes": 8, "epochs": 5, "learning_rate": 0.1, "momentum": 0.0, "dropout": 0.0, "window": 3},
+        {"units": 8, "epochs": 5, "learning_rate": 0.1, "momentum": 0.0, "dropout": 0.0, "window": 3},
         [{}, *({name: 2} for name in NAMES)],
     )
     generator, rows = np.random.default_rng(0), []
     for change in changes:
         for seed in range(4):
-            error = 1 + effect * ("hidden_nodes" in change) + noise * generator.uniform()
+            error = 1 + effect * ("units" in change) + noise * generator.uniform()
             rows.append(base | change | {"plan": "one-at-a-time", "seed": seed, "validation_mse": error})
     return pd.DataFrame(rows)
 
@@ -80,16 +77,16 @@ def test_an_effect_is_found_and_luck_is_none():
     trials = hyperparameters.one_at_a_time(made_up(effect=0.5, noise=0.1))
     assert len(trials) == 6 * 2 * 4 and set(trials["name"]) == set(NAMES)
     effects, spread = hyperparameters.effects(trials)
-    assert list(effects[effects["effect"] > spread].index) == ["hidden_nodes"] and 0 < spread < 0.1
-    assert effects.loc["hidden_nodes", ["best value", "worst value"]].tolist() == [8, 2]
-    assert effects.loc["hidden_nodes", "effect"] == pytest.approx(0.5, abs=0.05)
+    assert list(effects[effects["effect"] > spread].index) == ["units"] and 0 < spread < 0.1
+    assert effects.loc["units", ["best value", "worst value"]].tolist() == [8, 2]
+    assert effects.loc["units", "effect"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_diverged_setting_is_neither_best_nor_worst():
     table = made_up(effect=0.5, noise=0.1)
-    table.loc[table["hidden_nodes"] == 2, "validation_mse"] = np.nan
+    table.loc[table["units"] == 2, "validation_mse"] = np.nan
     effects, _ = hyperparameters.effects(hyperparameters.one_at_a_time(table))
-    assert effects.loc["hidden_nodes", "effect"] == 0
+    assert effects.loc["units", "effect"] == 0
 
 
 def test_best_so_far_and_its_random_orders():
@@ -101,7 +98,7 @@ def test_best_so_far_and_its_random_orders():
 
 
 def test_optuna_draws_from_the_space_of_the_plan():
-    space = hyperparameters.plan("random")["random"]["over"]
+    space = hyperparameters.space()
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn = [hyperparameters.suggest(study.ask(), space) for _ in range(30)]
     for name, part in space.items():
@@ -125,9 +122,9 @@ def test_a_table_of_other_telemetry_or_another_form_is_refused(tmp_path):
 
 def test_the_command_makes_runs_and_table(tmp_path, monkeypatch):
     small = {
-        "one-at-a-time": {"list": [{"hidden_nodes": 4, "epochs": 1}]},
+        "one-at-a-time": {"list": [{"units": [4], "epochs": 1}]},
         "random": yaml.safe_load(
-            "random: {n: 1, seed: 0, over: {hidden_nodes: [4], epochs: [1], window: [3], dropout: [0.0], momentum: [0.0],"
+            "random: {n: 1, seed: 0, over: {units: [[4]], epochs: [1], window: [3], dropout: [0.0], momentum: [0.0],"
             " learning_rate: {low: 0.01, high: 0.1}}}"
         ),
     }
@@ -136,7 +133,10 @@ def test_the_command_makes_runs_and_table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hyperparameters.main(tmp_path / "made")
     table = hyperparameters.read_table(tmp_path / "made" / "hyperparameters.csv")
-    assert table["plan"].tolist() == ["one-at-a-time", "random", "optuna", "optuna"] and table["validation_mse"].notna().all()
+    assert (
+        table["plan"].tolist() == ["one-at-a-time", "random", "optuna", "optuna"]
+        and table["validation_mse"].notna().all()
+    )
     assert (
         json.loads((tmp_path / "made" / "hyperparameters.json").read_text())["seconds_per_trial_in_process"]
         > 0

@@ -40,11 +40,12 @@ __all__ = [
     "prepared",
     "read_table",
     "search",
+    "space",
     "suggest",
 ]
 
-NAMES = ("hidden_nodes", "epochs", "learning_rate", "momentum", "dropout", "window")
-"""The hyperparameters: the five of the paper's reference 3, and the window length."""
+NAMES = ("units", "epochs", "learning_rate", "momentum", "dropout", "window")
+"""The hyperparameters: the five of the paper's reference 3, hidden nodes being ``units``, and the window length."""
 
 TRIAL = "3-6-trial"  # notebook of one trial
 EXPERIMENT = "hyperparameters"  # name that its runs are kept under
@@ -59,6 +60,12 @@ def plan(name: str) -> dict[str, Any]:
     """The plan of a sweep in ``book/studies``, as `vdslib.sweep` reads it."""
     path = experiments.root() / "book" / "studies" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def space() -> dict[str, Any]:
+    """Choices and intervals of the random plan, with the size of its one layer as a number."""
+    over = plan("random")["random"]["over"]
+    return over | {"units": [units[0] for units in over["units"]]}
 
 
 def read_table(file: Path, telemetry: str = "recorded") -> pd.DataFrame:
@@ -151,9 +158,7 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
             "features": data.train.x.shape[2],
             "outputs": data.train.y.shape[1],
         }
-        return models.build(
-            "textbook", **size, units=[values["hidden_nodes"]], dropout=values["dropout"], seed=seed
-        )
+        return models.build("textbook", **size, units=[values["units"]], dropout=values["dropout"], seed=seed)
 
     how = training.Settings(
         "sgd",
@@ -239,11 +244,8 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
         "seconds_per_trial_in_process": round(spent / len(drawn), 2),
         "largest_relative_difference": float(np.nanmax(np.abs(again / drawn["validation_mse"] - 1))),
     }
-    space, data = (
-        plan("random")["random"]["over"],
-        prepared(telemetry, plan("random")["random"]["over"]["window"]),
-    )
-    searched = pd.DataFrame(search(data, space, **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
+    data = prepared(telemetry, space()["window"])
+    searched = pd.DataFrame(search(data, space(), **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
     columns = pd.concat([table, searched])[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
@@ -262,7 +264,8 @@ def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         if summary.failed:
             raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
         rows = results.table(EXPERIMENT, out).set_index("id").loc[[run.id for run in planned]]
-        parts.append(rows.assign(plan=name))
+        units = [run.parameters["units"][0] for run in planned]
+        parts.append(rows.assign(plan=name, units=units))
     return pd.concat(parts), place.read("environment.json")[planned[0].id]
 
 
