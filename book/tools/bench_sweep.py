@@ -49,8 +49,8 @@ def parts(run: Path) -> dict[str, float]:
         datetime.fromisoformat(text).timestamp()
         for text in (
             about["started"],
-            cells[0]["metadata"]["papermill"]["start_time"] + "+00:00",
-            cells[-1]["metadata"]["papermill"]["end_time"] + "+00:00",
+            cells[0]["metadata"]["papermill"]["start_time"],
+            cells[-1]["metadata"]["papermill"]["end_time"],
         )
     )
     return {
