@@ -74,12 +74,12 @@ def made_up(effect: float, noise: float) -> pd.DataFrame:
 
 
 def test_an_effect_is_found_and_luck_is_none():
-    trials = hyperparameters.one_at_a_time(made_up(effect=0.5, noise=0.1))
+    trials = hyperparameters.one_at_a_time(made_up(effect=0.5, noise=0.05))
     assert len(trials) == 6 * 2 * 4 and set(trials["name"]) == set(NAMES)
     effects, spread = hyperparameters.effects(trials)
-    assert list(effects[effects["effect"] > spread].index) == ["units"] and 0 < spread < 0.1
+    assert list(effects[effects["effect"] > spread].index) == ["units"] and 0 < spread < 0.05
     assert effects.loc["units", ["best value", "worst value"]].tolist() == [8, 2]
-    assert effects.loc["units", "effect"] == pytest.approx(0.5, abs=0.1)
+    assert effects.loc["units", "effect"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_diverged_setting_is_neither_best_nor_worst():

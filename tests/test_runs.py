@@ -10,7 +10,7 @@ import pytest
 import stub_runs
 import yaml
 
-from vdslib import cli, experiments, fingerprints, results, runs
+from vdslib import cli, experiments, fingerprints, results, runs, scales
 from vdslib.experiments import ParameterError
 
 PICTURE = """\
@@ -249,7 +249,7 @@ def test_an_experiment_stays_in_its_folder(name):
 
 @pytest.mark.parametrize("scale", ["smoke", "default", "paper"])
 def test_every_chapter_has_parameters_for_every_scale(scale):
-    content = yaml.safe_load((cli.SCALES / f"{scale}.yaml").read_text())
+    content = yaml.safe_load((scales.FOLDER / f"{scale}.yaml").read_text())
     chapters = {path.stem for path in (experiments.root() / "notebooks").glob("*.ipynb")}
     assert set(content) == chapters
     for chapter, given in content.items():
@@ -260,7 +260,7 @@ def test_every_chapter_has_parameters_for_every_scale(scale):
 
 
 def test_a_scale_is_used_and_the_command_line_goes_before_it(notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "SCALES", tmp_path)
+    monkeypatch.setattr(scales, "FOLDER", tmp_path)
     (tmp_path / "small.yaml").write_text("stub: {number: 8, seed: 9}")
     seen = []
     monkeypatch.setattr(

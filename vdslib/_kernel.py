@@ -78,7 +78,12 @@ def _belongs(process: psutil.Process, made: Path) -> bool:
 
 def settings(made: Path, environment: Mapping[str, str]) -> Config:
     """Settings of a kernel that talks over sockets in a folder, with variables of its own."""
-    manager = {"transport": "ipc", "connection_file": str(made / "kernel.json")}
+    manager = {
+        "transport": "ipc",
+        "connection_file": str(made / "kernel.json"),
+        # half of it is for Python's own exit handlers; TensorFlow would take longer to free its memory
+        "shutdown_wait_time": 2.0,
+    }
     own = {"environment": dict(environment), "stderr": str(made / "stderr.txt")}
     return Config({"KernelManager": manager, "Kernel": own})
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-SCALES = scales.FOLDER
-
 
 class RecordError(OSError):
     """A recording that cannot be made, or not written where it should be."""
@@ -157,7 +155,7 @@ def _add_what_to_run(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--scale",
-        choices=sorted(path.stem for path in SCALES.glob("*.yaml")),
+        choices=sorted(path.stem for path in scales.FOLDER.glob("*.yaml")),
         help="parameters of a scale; -f and -p go before them",
     )
     command.add_argument("--experiment", help="name that runs are kept under (default: the notebook's)")
@@ -231,7 +229,7 @@ def run(options: argparse.Namespace) -> None:
     planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
     place = place_of(options, subject)
     place.tidy()
-    if options.force or planned.id not in place.ids():
+    if options.force or not place.has(planned.id):
         check_telemetry([planned])  # a bad file is told in a second, before a kernel starts
         outcome = runs.perform(planned, place.out, place.experiment, progress=True)
         if outcome.error:
@@ -259,16 +257,17 @@ def sweep_(options: argparse.Namespace) -> None:
     place = place_of(options, subject)
     cores = joblib.cpu_count()
     workers = options.workers or cores
-    others = sum(about.get("inputs") != subject.inputs[:16] for about in place.read(runs.DONE).values())
+    done = place.read(runs.DONE)
+    others = sum(about.get("inputs") != subject.inputs[:16] for about in done.values())
     if others:
         print(
             f"note: {others} runs there are of another state of the notebook, vdslib, data or lock; a name of "
             "their own (--experiment) keeps these apart"
         )
     if options.dry_run:
-        sweep.show(planned, varied, place, workers)
+        sweep.show(planned, varied, done, workers)
         return
-    finished = set() if options.force else place.ids()
+    finished = set() if options.force else set(done)
     check_telemetry(run for run in planned if run.id not in finished)
     threads = options.threads or (1 if options.scheduler else max(1, cores // workers))
     summary = sweep.sweep(
@@ -278,7 +277,7 @@ def sweep_(options: argparse.Namespace) -> None:
         threads=threads,
         scheduler=options.scheduler,
         retries=options.retries,
-        force=options.force,
+        finished=finished,
     )
     print(f"{summary.found} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
     if summary.failed:
@@ -322,7 +321,9 @@ def place_of(options: argparse.Namespace, subject: runs.Subject) -> runs.Place:
 
 def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, Any]:
     """Parameters of the scale asked for; none without one."""
-    return (read_parameters(SCALES / f"{options.scale}.yaml").get(notebook) if options.scale else None) or {}
+    return (
+        read_parameters(scales.FOLDER / f"{options.scale}.yaml").get(notebook) if options.scale else None
+    ) or {}
 
 
 def given_parameters(options: argparse.Namespace) -> dict[str, Any]:

@@ -123,8 +123,13 @@ def _spans(values: Any) -> bool:
     return bool(len(values)) and values.min() > 0 and values.max() / values.min() >= 50
 
 
-def plot_effects(frame: pd.DataFrame, settings: Sequence[str], metric: str) -> Figure:
-    """A panel for each parameter, on one scale: every run as a point, median and quartiles for each value."""
+def plot_effects(
+    frame: pd.DataFrame, settings: Sequence[str], metric: str, level: Mapping[str, float] | None = None
+) -> Figure:
+    """A panel for each parameter, on one scale: every run as a point, median and quartiles for each value.
+
+    `level`: label to height of level lines, in every panel.
+    """
     height = -(-len(settings) // 2)
     fig, axes = plots.figure(height, min(2, len(settings)), height=2.9 * height, sharey=True, squeeze=False)
     told = []
@@ -134,6 +139,8 @@ def plot_effects(frame: pd.DataFrame, settings: Sequence[str], metric: str) -> F
         named = len(found) <= FEW and part[name].nunique() <= FEW
         numeric = pd.api.types.is_numeric_dtype(part[name]) and not pd.api.types.is_bool_dtype(part[name])
         _panel(ax, part, found, name, metric, numeric)
+        for label, reached in (level or {}).items():
+            ax.axhline(reached, color="#555555", linestyle=":", label=label)
         told.append(
             f"{name}: "
             + ", ".join(
@@ -148,6 +155,9 @@ def plot_effects(frame: pd.DataFrame, settings: Sequence[str], metric: str) -> F
         ax.set_ylabel(_label(metric) if len(metric) > 30 else metric)
     if _spans(frame[metric]):
         axes[0][0].set_yscale("log")
+    if level:
+        axes[0][0].legend(handles=axes[0][0].lines[-len(level) :], loc="best")
+        told += [f"Level {label} at {number(reached)}" for label, reached in level.items()]
     fig.set_label(f"Effect of each parameter on the median of {metric}. " + ". ".join(told) + ".")
     return fig
 
@@ -158,7 +168,7 @@ def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric:
         x, place = part[name].to_numpy(float), found["value"].to_numpy(float)
         if _spans(x):
             ax.set_xscale("log")
-        elif len(found) <= 6 and part[name].nunique() <= FEW:
+        elif len(found) <= 6 and part[name].nunique() <= FEW and _have_room(place, found["label"]):
             ax.set_xticks(place, found["label"])
     else:
         texts = part[name].astype(object).where(part[name].notna(), "none")
@@ -183,6 +193,13 @@ def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric:
         color=plots.COLOURS[0],
     )
     ax.set_xlabel(name)
+
+
+def _have_room(places: np.ndarray, labels: Sequence[str]) -> bool:
+    """Whether neighbouring labels at these places, in rising order, stay apart; a panel is some 38 letters wide."""
+    lengths = np.array([len(label) for label in labels])
+    gaps = np.diff(places) / max(np.ptp(places), 1e-300) * 38
+    return bool((gaps > (lengths[1:] + lengths[:-1]) / 2 + 0.5).all())
 
 
 # ------------------------------------------------------------------------------------------------ best settings

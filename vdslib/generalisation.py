@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from vdslib import training
+from vdslib import tables, training
 from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
 from vdslib.preparation import Prepared
@@ -85,10 +85,7 @@ def by_model(table: pd.DataFrame, window: int) -> pd.DataFrame:
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write the results as CSV, at once or not at all."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.tmp")
-    table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    temporary.replace(target)
+    tables.save(Path(path), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

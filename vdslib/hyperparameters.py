@@ -21,7 +21,8 @@ import pandas as pd
 import yaml
 from tqdm import TqdmWarning, tqdm
 
-from vdslib import experiments, models, sources, training
+from vdslib import experiments, models, sources, tables, training
+from vdslib.effects import compared
 from vdslib.preparation import Prepared, default_features, prepare
 from vdslib.telemetry import TelemetryError, select
 
@@ -97,21 +98,13 @@ def one_at_a_time(table: pd.DataFrame) -> pd.DataFrame:
     Columns: name, value, seed, mse. The trials at the defaults come once for each name.
     """
     rows = table[table["plan"] == "one-at-a-time"]
-    usual = rows[list(NAMES)].mode().iloc[0]
-    parts = []
-    for name in NAMES:
-        others = [other for other in NAMES if other != name]
-        alone = rows[(rows[others] == usual[others]).all(axis=1)].sort_values([name, "seed"])
-        parts.append(
-            pd.DataFrame(
-                {
-                    "name": name,
-                    "value": alone[name].astype(float),
-                    "seed": alone["seed"],
-                    "mse": alone["validation_mse"],
-                }
-            )
+    parts = [
+        pd.DataFrame({"name": name, "value": alone[name].astype(float), "seed": alone["seed"]}).assign(
+            mse=alone["validation_mse"]
         )
+        for name in NAMES
+        for alone in [compared(rows, NAMES, name).sort_values([name, "seed"])]
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -183,11 +176,11 @@ def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
 
 def errors(jobs: Sequence[training.Job]) -> list[float]:
     """Validation MSE of each training; NaN where it diverged."""
-    return [
-        training.losses(done.model, job.validation)[0]
-        for job, done in zip(jobs, training.train(jobs), strict=True)
-        if job.validation is not None
-    ]
+    found = []
+    for job, done in zip(jobs, training.train(jobs), strict=True):
+        assert job.validation is not None  # `job` gives each its own
+        found += training.losses(done.model, job.validation)
+    return found
 
 
 def search(
@@ -224,19 +217,14 @@ def orders_at_random(errors: Sequence[float], orders: int = 1000, seed: int = 0)
     return np.fmin.accumulate(shuffled, axis=1)
 
 
-def _in_process(table: pd.DataFrame, telemetry: str) -> np.ndarray:
-    """Validation MSE of the settings of a table, trained in this process, all that can be side by side."""
-    data = prepared(telemetry, sorted(set(table["window"])))
-    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-    return np.asarray(errors([job(data[row["window"]], row, row["seed"]) for row in rows]), float)
-
-
 def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
     """Make the runs of the study that are not there yet and write its table, and where it comes from, to ``folder``."""
     table, environment = _swept(telemetry, out)
+    data = prepared(telemetry, space()["window"])
     drawn = table[table["plan"] == "random"]
+    rows: list[dict[str, Any]] = drawn.to_dict("records")  # type: ignore[assignment]
     start = time.monotonic()
-    again = _in_process(drawn, telemetry)
+    again = errors([job(data[row["window"]], row, row["seed"]) for row in rows])
     spent = time.monotonic() - start
     provenance = {
         **{key: environment[key] for key in ("commit", "python", "processor", "cores", "threads", "data")},
@@ -244,12 +232,11 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
         "seconds_per_trial_in_process": round(spent / len(drawn), 2),
         "largest_relative_difference": float(np.nanmax(np.abs(again / drawn["validation_mse"] - 1))),
     }
-    data = prepared(telemetry, space()["window"])
     searched = pd.DataFrame(search(data, space(), **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
     columns = pd.concat([table, searched])[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    _write(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+    tables.save(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    tables.save(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
 
 
 def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -267,13 +254,6 @@ def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         units = [run.parameters["units"][0] for run in planned]
         parts.append(rows.assign(plan=name, units=units))
     return pd.concat(parts), place.read("environment.json")[planned[0].id]
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -56,26 +56,26 @@ class Place:
 
     def has(self, name: str) -> bool:
         """Whether a run is done."""
-        self.files.invalidate_cache()
-        return bool(self.files.exists(f"{self.folder(name)}/{DONE}"))
+        return bool(self.read(DONE, name))
 
-    def read(self, file: str) -> dict[str, Any]:
-        """Content of one JSON file of every run that has it, by id; a file that is not whole counts as absent."""
+    def read(self, file: str, name: str = "[!.]*") -> dict[str, Any]:
+        """Content of one JSON file of every run (or of one) that has it, by id; a file that is not whole counts as
+        absent."""
         found = {}
-        for name, text in self._texts(file):
+        for run, text in self._texts(f"{name}/{file}"):
             # what a computer wrote just before it lost its power may be cut off
             with suppress(ValueError):
-                found[name] = json.loads(text)
+                found[run] = json.loads(text)
         return found
 
-    def _texts(self, file: str) -> Iterator[tuple[str, bytes]]:
-        """The id and the text of one file of every run; folders in the making begin with a dot."""
+    def _texts(self, pattern: str) -> Iterator[tuple[str, bytes]]:
+        """The id and the text of the files of a pattern; folders in the making begin with a dot."""
         if self.local:
-            for path in sorted(Path(self.path).glob(f"[!.]*/{file}")):
+            for path in sorted(Path(self.path).glob(pattern)):
                 yield path.parent.name, path.read_bytes()
             return
         self.files.invalidate_cache()
-        paths = self.files.glob(f"{self.path}/*/{file}")
+        paths = self.files.glob(f"{self.path}/{pattern}")
         for path, text in sorted(self.files.cat(paths).items() if paths else ()):
             yield path.split("/")[-2], text
 

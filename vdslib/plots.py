@@ -8,7 +8,7 @@ for colour-blind readers, and lines differ in their dashes too.
 
 import base64
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import matplotlib
@@ -37,7 +37,6 @@ __all__ = [
     "scatter",
     "series",
     "show",
-    "small_multiples",
 ]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -321,40 +320,6 @@ def scatter(
         ends = [max(ax.get_xlim()[0], ax.get_ylim()[0]), min(ax.get_xlim()[1], ax.get_ylim()[1])]
         ax.plot(ends, ends, color="#555555", linestyle=":", label="equal")
     _finish(ax, title, xlabel, ylabel, len(points) + diagonal)
-    return fig
-
-
-def small_multiples(
-    trials: Mapping[str, tuple[Values, Values]],
-    *,
-    title: str = "",
-    ylabel: str = "",
-    level: Mapping[str, float] | None = None,
-    logarithmic: Collection[str] = (),
-) -> Figure:
-    """A panel for each name on one y scale: points `(x, y)`, and a line through the mean of y at each x.
-
-    `level`: label to height of level lines, in every panel. Panels named in `logarithmic` have a logarithmic x.
-    """
-    columns = min(3, len(trials))
-    rows = -(-len(trials) // columns)
-    fig, axes = figure(rows, columns, height=0.6 + 2.4 * rows, sharey=True, squeeze=False)
-    for number, (ax, (name, (x, y))) in enumerate(zip(axes.flat, trials.items(), strict=False)):
-        x, y = np.asarray(x, float), np.asarray(y, float)
-        places = np.unique(x)
-        ax.scatter(x, y, s=14, alpha=0.6, linewidths=0, label="one training")
-        ax.plot(places, [y[x == place].mean() for place in places], label="mean over seeds")
-        for label, height in (level or {}).items():
-            ax.axhline(height, color="#555555", linestyle=":", label=label)
-        if name in logarithmic:
-            ax.set_xscale("log")
-            ax.set_xticks(places, [f"{place:g}" for place in places])
-            ax.minorticks_off()
-        _finish(ax, "", name, ylabel if number % columns == 0 else "", 1)
-    for ax in axes.flat[len(trials) :]:
-        ax.remove()
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    fig.suptitle(title)
     return fig
 
 

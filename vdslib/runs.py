@@ -127,7 +127,10 @@ def _subject(path: Path, changed: int) -> Subject:
     content = experiments.read(path)
     rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
     # parameters count by their values, so that a comment may be bettered
-    cells, tree = fingerprints.code_cells({"cells": rest}), fingerprints.syntax(fingerprints.read_code(path))
+    cells, tree = (
+        fingerprints.code_cells({"cells": rest}),
+        fingerprints.syntax(fingerprints.code_cells(content)),
+    )
     root, known = experiments.root(), fingerprints.modules(experiments.root())
     needed = {name: fingerprints.of_file(known[name]) for name in sorted(fingerprints.closure(tree, known))}
     data = {file.name: fingerprints.of_file(file) for file in fingerprints.data_files(root, tree)}

@@ -35,7 +35,7 @@ from vdslib.experiments import NotebookError, ParameterError
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-__all__ = ["Summary", "combinations", "plan", "show", "sweep", "typical_seconds"]
+__all__ = ["Summary", "combinations", "plan", "show", "sweep"]
 
 PARTS = ("grid", "zip", "list", "random")
 LOST = 30  # seconds without the scheduler after which a sweep gives up
@@ -174,21 +174,17 @@ def plan(
     return list(planned.values()), varied
 
 
-def typical_seconds(place: runs.Place) -> float | None:
-    """Median wall time of the finished runs of an experiment; None where there is none."""
-    times = [about["seconds"] for about in place.read(runs.DONE).values()]
-    return statistics.median(times) if times else None
-
-
-def show(planned: Sequence[runs.Run], varied: Sequence[str], place: runs.Place, workers: int) -> None:
-    """Print the runs of a plan and an estimate of their time."""
-    finished = place.ids()
+def show(
+    planned: Sequence[runs.Run], varied: Sequence[str], done: Mapping[str, Mapping[str, Any]], workers: int
+) -> None:
+    """Print the runs of a plan and an estimate of their time; ``done`` has what is known of the finished ones."""
     for run in planned:
         values = " ".join(f"{name}={run.parameters[name]}" for name in varied if name in run.parameters)
-        print(f"{run.id}  {'done' if run.id in finished else 'to do'}  {values}")
-    left, seconds = sum(run.id not in finished for run in planned), typical_seconds(place)
+        print(f"{run.id}  {'done' if run.id in done else 'to do'}  {values}")
+    left = sum(run.id not in done for run in planned)
     estimate = "no estimate of time before the first run is finished"
-    if seconds is not None:
+    if done:
+        seconds = statistics.median(about["seconds"] for about in done.values())
         rounds = math.ceil(left / workers)
         estimate = (
             f"about {rounds * seconds / 60:.1f} min with {workers} workers, by {seconds:.1f} s for a run"
@@ -277,16 +273,17 @@ def sweep(
     threads: int = 1,
     scheduler: str = "",
     retries: int = 0,
-    force: bool = False,
+    finished: set[str] | None = None,
     executor: runs.Executor | None = None,
 ) -> Summary:
     """Make all runs that are not finished; failures are kept while the others go on.
 
     Workers write their runs to ``place`` themselves, so what is done is safe whatever happens to this process.
     ``workers`` processes with ``threads`` threads for each kernel, or the workers of ``scheduler``. A run that fails
-    is tried again ``retries`` times. Raises NotebookError where the scheduler is lost.
+    is tried again ``retries`` times. ``finished`` are the ids not to make again, by default of all that are done in
+    ``place``. Raises NotebookError where the scheduler is lost.
     """
-    finished = set() if force else place.ids()
+    finished = place.ids() if finished is None else finished
     waiting = [(run, 0) for run in reversed(planned) if run.id not in finished]
     summary = Summary(found=len(planned) - len(waiting))
     if not waiting:

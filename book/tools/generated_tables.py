@@ -29,6 +29,7 @@ MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
+    "tables",
     "schema",
     "units",
     "damage",
@@ -67,17 +68,16 @@ MODULES = (
     "results",
     "mlflow_export",
     "sweep",
-    "hyperparameters",
     "judging",
     "statements",
     "audits",
     "claims",
-    "tables",
     "describe",
     "diagrams",
     "plots",
     "effects",
     "overview",
+    "hyperparameters",
     "importing",
     "cli",
 )
