@@ -195,7 +195,7 @@ def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric:
     ax.set_xlabel(name)
 
 
-def _have_room(places: np.ndarray, labels: Sequence[str]) -> bool:
+def _have_room(places: np.ndarray, labels: Iterable[str]) -> bool:
     """Whether neighbouring labels at these places, in rising order, stay apart; a panel is some 38 letters wide."""
     lengths = np.array([len(label) for label in labels])
     gaps = np.diff(places) / max(np.ptp(places), 1e-300) * 38
