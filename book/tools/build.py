@@ -58,14 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def executed_copy(root: Path, path: Path) -> Path:
+def executed_copy(root: Path, path: Path, folder: str = "_build") -> Path:
     """Where the executed copy of a notebook is kept."""
-    return root / "_build" / "executed" / path.name
+    return root / folder / "executed" / path.name
 
 
-def run_notebooks(root: Path, force: set[str] | None = None) -> list[str]:
-    """Run every notebook that is out of date, or is in ``force``; returns the names of those that ran."""
-    results = root / "_build" / "results"
+def run_notebooks(root: Path, force: set[str] | None = None, folder: str = "_build") -> list[str]:
+    """Run every notebook that is out of date, or is in ``force``; returns the names of those that ran.
+
+    Executed copies and results are kept in ``folder`` within ``root``.
+    """
+    results = root / folder / "results"
     results.mkdir(parents=True, exist_ok=True)
     paths = inputs.notebooks(root)
     remove_leftovers(root, {path.stem for path in paths})
