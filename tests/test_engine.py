@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vdslib import engine, models, training
+from vdslib import engine, models, stacked, training
 from vdslib._tensorflow import keras
 from vdslib.preparation import Windows
 from vdslib.training import History, Job, Settings, Trained
@@ -95,7 +95,7 @@ def test_three_epochs_have_the_losses_of_keras(network):
 
 
 def different_jobs(network="textbook"):
-    """Jobs that differ in seed, data, length, rate and patience, with dropout on."""
+    """Jobs that differ in seed, data, length, rate and patience, with dropout on; one is shorter than a batch."""
     return [
         Job(
             lambda seed: build(seed, network, dropout=0.3),
@@ -107,7 +107,7 @@ def different_jobs(network="textbook"):
         for samples, seed, rate, epochs in [
             (90, 1, 0.01, 3),
             (41, 2, 0.03, 4),
-            (8, 3, 0.001, 2),
+            (5, 3, 0.001, 2),
             (64, 4, 0.01, 1),
         ]
     ]
@@ -196,6 +196,18 @@ def test_dropout_keeps_the_mean():
         TIME_STEPS * FEATURES
     )  # a sum of scaled Bernoulli draws: its square has mean size^2 + size * p / (1 - p)
     assert loss == pytest.approx(size**2 + size * 0.2 / 0.8, rel=0.01)
+
+
+def test_a_window_draws_the_same_beside_any_number_of_others():
+    drawn = np.random.default_rng(0).integers(0, 2**16, (2, 5, 4 * 3 + 6)).astype("uint16")
+    wider = np.pad(drawn, ((0, 0), (0, 3), (0, 0)))
+    for bits in (drawn, wider):
+        handed_out = stacked.Bits(bits)
+        sequence = handed_out.like(np.zeros((2, 4, bits.shape[1], 3), "float32")).numpy()[:, :, :5]
+        vector = handed_out.like(np.zeros((2, bits.shape[1], 6), "float32")).numpy()[:, :5]
+        for k, window in np.ndindex(2, 5):
+            np.testing.assert_array_equal(sequence[k, :, window].ravel(), drawn[k, window, :12])
+            np.testing.assert_array_equal(vector[k, window], drawn[k, window, 12:])
 
 
 def test_trained_models_are_plain_keras_models(tmp_path):

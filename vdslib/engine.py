@@ -52,7 +52,9 @@ class Settings:
 
 @dataclass
 class History:
-    """Losses over epochs (MSE; the training loss as Keras runs it up, with dropout on).
+    """Losses over epochs (the training loss as Keras runs it up, with dropout on).
+
+    They are mean squared errors, or what a model that has a loss of its own minimises.
 
     `best_epoch`: the epoch (from 1) whose weights were restored, None where the last ones are used.
     `stopped_epoch`: the last epoch that was trained.

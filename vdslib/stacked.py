@@ -156,17 +156,23 @@ Part = Callable[[Tensor, Iterator[Tensor], "Bits | None"], Tensor]
 
 
 class Bits:
-    """The random bits `[K, B, draws]` of one batch, handed out to the dropout layers one after the other."""
+    """The random bits `[K, B, draws]` of one batch, handed out to the dropout layers one after the other.
+
+    Each window has its own row, so what it draws does not depend on how many others are in the batch.
+    """
 
     def __init__(self, bits: Tensor) -> None:
         self.bits, self.used = bits, 0
 
     def like(self, x: Tensor) -> Tensor:
-        """Whole numbers below `_DRAWS`, one for each value of `x`."""
-        size = math.prod(x.shape[1:]) // self.bits.shape[1]
-        drawn = self.bits[:, :, self.used : self.used + size]
+        """Whole numbers below `_DRAWS`, one for each value of `x` `[K, B, features]` or `[K, T, B, features]`."""
+        models, *steps, batch, features = x.shape
+        size = math.prod(steps) * features
+        drawn = tf.cast(self.bits[:, :, self.used : self.used + size], tf.int32)
         self.used += size
-        return tf.cast(tf.reshape(drawn, x.shape), tf.int32)
+        if not steps:
+            return drawn
+        return tf.transpose(tf.reshape(drawn, [models, batch, *steps, features]), [0, 2, 1, 3])
 
 
 def _lstm_part(layer: Any) -> Part:

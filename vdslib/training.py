@@ -17,7 +17,7 @@ from vdslib import engine, guards
 from vdslib._tensorflow import keras, seed_everything
 from vdslib.engine import History, Job, Settings, Trained
 from vdslib.preparation import Windows, folds
-from vdslib.stacked import unknown_part
+from vdslib.trainable import left_to_fit, refuse_outputs, refuse_shape, refuse_state
 
 __all__ = [
     "OPTIMIZERS",
@@ -103,12 +103,14 @@ def fit(
     After each epoch the loss on `validation` is taken. With `patience` above 0 training stops once it has
     not improved for that many epochs; `restore_best` then puts back the weights of the best epoch
     (without `validation` neither happens). The order of the batches comes from `seed` alone. ValueError when
-    there is nothing to train on; LeakError when the test part would be watched and `leak` does not name that.
+    there is nothing to train on, outputs and targets differ in shape, or a layer is stateful; LeakError when the test part would be watched and `leak` does not name that.
     """
     _refuse_empty(train)
     _refuse_watching(validation, patience > 0 or restore_best, leak)
-    seed_everything(seed)
     watched = validation is not None and len(validation) > 0
+    refuse_state(model)
+    refuse_outputs(model, *[part for part in (train, validation) if part is not None])
+    seed_everything(seed)
     callbacks: list[keras.callbacks.Callback] = [_Progress()] if sys.stdout.isatty() else []
     stopping = None
     if watched and (patience or restore_best):
@@ -141,20 +143,26 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
     The one function through which more than one network is trained. Jobs of one kind form stacks, which the
     processor's cores train side by side (`vdslib.engine`). A job's outcome depends on its own seed and data;
     the jobs beside it touch the last digits at most. A model's optimiser starts anew if `fit` goes on with it.
-    ValueError where a job has nothing to train on, no epoch, validation windows of another shape, or the model of
-    another job; LeakError where it would watch the test part and its `leak` does not name that.
+    A model that its builder compiled is trained by Keras `fit` as compiled, and a printed line says so, as for any
+    other that only `fit` can train.
+    ValueError where a job has nothing to train on, no epoch, validation windows of another shape, outputs of another
+    shape than its targets, a stateful layer, or the model of another job; LeakError where it would watch the test part
+    and its `leak` does not name that.
     """
     trained = [Trained(_built(job), History()) for job in jobs]
     if len({id(each.model) for each in trained}) < len(jobs):
         raise ValueError("two jobs have one model: let the builder make a new one each time")
+    ways = [left_to_fit(each.model) for each in trained]
+    for job, done in zip(jobs, trained, strict=True):
+        if not done.model.compiled:  # else somebody chose the loss, the optimiser or the metrics
+            compile(done.model, job.settings.optimizer, job.settings.learning_rate, job.settings.momentum)
     kinds: dict[str, list[tuple[Job, Trained]]] = {}
     said = {""}
-    for number, (job, done) in enumerate(zip(jobs, trained, strict=True)):
-        left_to_fit, remark = _left_to_fit(done.model)
+    for number, (job, done, (by_fit, remark)) in enumerate(zip(jobs, trained, ways, strict=True)):
         if remark not in said:
             said.add(remark)
             print(remark)
-        if left_to_fit:
+        if by_fit:
             done.history = _fit_as_asked(job, done.model)
         else:
             kinds.setdefault(engine.kind_of(job, done.model) or f"alone {number}", []).append((job, done))
@@ -196,7 +204,7 @@ def _refuse_watching(watched: Windows | None, decides: bool, leak: str | None) -
 
 
 def _built(job: Job) -> keras.Model:
-    """The compiled model of a job whose data and settings fit together."""
+    """The model of a job whose data and settings fit together, as its builder made it."""
     _refuse_empty(job.train)
     how, watched = job.settings, job.validation
     _refuse_watching(watched, how.patience > 0 or how.restore_best, job.leak)
@@ -209,31 +217,9 @@ def _built(job: Job) -> keras.Model:
     model = job.build(job.seed)
     if not (model.built and model.variables):
         model(np.asarray(job.train.x[:1], "float32"))  # Keras makes the weights when it sees the first input
-    return compile(model, how.optimizer, how.learning_rate, how.momentum)
-
-
-def _left_to_fit(model: keras.Model) -> tuple[bool, str]:
-    """Must Keras `fit` train the network? And a line to say so, or that Keras' layers compute it; empty if ours do."""
-    own = [
-        name
-        for name in ("fit", "train_step", "test_step", "compute_loss")
-        if getattr(type(model), name) is not getattr(keras.Model, name)
-    ]
-    variables, outputs = model.trainable_variables, getattr(model, "outputs", None) or []
-    reasons = {
-        f"it has a {', '.join(own)} of its own": bool(own),
-        "it has nothing to train": not variables,
-        "its weights are constrained": any(variable.constraint is not None for variable in variables),
-        "its precision is mixed": any(layer.compute_dtype != layer.variable_dtype for layer in model.layers),
-        "its output is not known before it runs": not outputs,
-        "its output is a sequence, or there are several": [len(each.shape) for each in outputs] != [2],
-    }
-    reason = next((text for text, holds in reasons.items() if holds), "")
-    if reason:
-        return True, f"{type(model).__name__} is trained by Keras fit, since {reason}"
-    unknown = unknown_part(model)
-    remark = f"Keras' layers train in a compiled epoch, since {unknown} is not written out" if unknown else ""
-    return False, remark
+    refuse_state(model)
+    refuse_outputs(model, job.train)
+    return model
 
 
 def _fit_as_asked(job: Job, model: keras.Model) -> History:
@@ -275,9 +261,15 @@ def losses(model: keras.Model, *windows: Windows) -> list[float]:
     """The mean squared error of `model` on each of `windows` with dropout off, at its present weights.
 
     This is the fair comparison between parts of the data: the training loss in a history is measured with
-    dropout on and while the weights still move.
+    dropout on and while the weights still move. ValueError where outputs and targets differ in shape.
     """
-    return [float(np.mean((predict(model, part) - part.y) ** 2)) for part in windows]
+    return [_mean_squared_error(model, part) for part in windows]
+
+
+def _mean_squared_error(model: keras.Model, windows: Windows) -> float:
+    forecast = predict(model, windows)
+    refuse_shape(model, forecast.shape[1:], windows)
+    return float(np.mean((forecast - windows.y) ** 2))
 
 
 def inner_tail(windows: Windows, share: float = 0.2) -> tuple[Windows, Windows]:
