@@ -28,13 +28,14 @@ from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
 pytest_plugins = ["pytester"]
 FORBIDDEN_TAGS = {"nbval-skip", "nbval-ignore-output", "raises-exception", "nbval-raises-exception"}
 FORBIDDEN_COMMENTS = re.compile(r"#\s*(?:PYTEST_VALIDATE|NBVAL)_(?!CHECK_OUTPUT)\w+")
-TOLERANCES = comparison.read_tolerances(execution.ROOT)
 socket_numbers = itertools.count()
+tolerances_key = pytest.StashKey[dict[tuple[str, str], comparison.Tolerances]]()
 
 
 def prepare(cell: IPyNbCell) -> IPyNbCell:
     """Let a cell compare its outputs as `comparison` does."""
-    tolerances = TOLERANCES.get((cell.parent.path.stem, cell.cell.get("id", "")), {})
+    measured = cell.config.stash[tolerances_key]
+    tolerances = measured.get((cell.parent.path.stem, cell.cell.get("id", "")), {})
 
     def compare(new: list[Any], old: list[Any], skip_compare: object = None) -> bool:
         changes = comparison.differences(coalesce_streams(old), coalesce_streams(new), tolerances)
@@ -131,7 +132,9 @@ def root() -> Path:
     return execution.ROOT
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Our kernels in place of nbval's, and the tolerances of the project that is tested."""
+    config.stash[tolerances_key] = comparison.read_tolerances(config.rootpath)
     nbval.kernel.KernelManager = IpcKernelManager
 
 

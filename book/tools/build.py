@@ -19,6 +19,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import comparison
 import inputs
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -133,13 +134,23 @@ def save_notebooks(root: Path, names: list[str]) -> None:
     if wanted - known.keys():
         raise BuildError(f"no such notebook: {', '.join(sorted(wanted - known.keys()))}")
     run_notebooks(root, force=wanted)
+    tolerances = comparison.read_tolerances(root)
     for path in known.values():
         copy = nbformat.read(executed_copy(root, path), as_version=4)
         del copy.metadata[STAMP]
         source = nbformat.read(path, as_version=4)
-        for cell, executed in zip(code(source), code(copy), strict=True):
+        for number, (cell, executed) in enumerate(zip(code(source), code(copy), strict=True), start=1):
+            tell_changes(
+                f"{path.stem}, code cell {number}", cell, executed, tolerances.get((path.stem, cell.id))
+            )
             cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
         execution.write(execution.normalise(source), path)
+
+
+def tell_changes(where: str, committed, executed, tolerances: comparison.Tolerances | None) -> None:
+    """Print every compared number and every verdict or other words that a new run brings into a notebook."""
+    for change in comparison.differences(committed.outputs, executed.outputs, tolerances or {}):
+        print(f"{where}: {change}")
 
 
 def code(notebook):

@@ -166,5 +166,7 @@ def read_tolerances(root: Path) -> dict[tuple[str, str], dict[Place, float | Non
         with table.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
                 cell = measured.setdefault((row["notebook"], row["cell"]), {})
-                cell[row["output"], int(row["number"])] = float(row["tolerance"]) if row["tolerance"] else None
+                cell[row["output"], int(row["number"])] = (
+                    float(row["tolerance"]) if row["tolerance"] else None
+                )
     return measured
