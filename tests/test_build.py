@@ -147,6 +147,22 @@ def test_command_returns_an_error_code(
     assert "no such notebook: 9-nothing" in capsys.readouterr().err
 
 
+def test_saving_tells_which_numbers_and_words_moved(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = project / "notebooks" / "5-result.ipynb"
+    write_notebook(source, ["print('error', 0.5)", "print('claim: holds')"])
+    build.save_notebooks(project, ["5-result"])
+    assert "became" not in capsys.readouterr().out
+    source.write_text(
+        source.read_text().replace("error 0.5", "error 0.4").replace("claim: holds\\n", "claim: undecided\\n")
+    )
+    build.save_notebooks(project, ["5-result"])
+    told = capsys.readouterr().out
+    assert "5-result, code cell 1: stdout: 'error 0.4': 0.4 became 0.5 (tolerance 1e-06)" in told
+    assert "5-result, code cell 2: stdout: words: 'claim: undecided' became 'claim: holds'" in told
+
+
 def test_saving_twice_gives_the_same_files(project: Path) -> None:
     for name in ("0-verdicts", "2-data"):
         (project / "notebooks" / f"{name}.ipynb").unlink()

@@ -148,7 +148,9 @@ def save_notebooks(root: Path, names: list[str]) -> None:
 
 
 def tell_changes(where: str, committed, executed, tolerances: comparison.Tolerances | None) -> None:
-    """Print every compared number and every verdict or other words that a new run brings into a notebook."""
+    """Print every compared number and every verdict or other words that a new run changes in a notebook."""
+    if committed.execution_count is None:
+        return
     for change in comparison.differences(committed.outputs, executed.outputs, tolerances or {}):
         print(f"{where}: {change}")
 
