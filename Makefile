@@ -17,9 +17,9 @@ help:  ## list the commands
 book: $(READY)  ## run the notebooks that are out of date, render the book
 	@$(BIN)/python book/tools/build.py book
 
-# one pytest process for unit tests, notebooks and pages: TensorFlow alone takes seconds to import
+# two processes: the notebooks in their order in one, the files of tests in the other; TensorFlow takes seconds to import
 test: $(READY)  ## run all tests: units, every committed notebook, the strict build, lint, types
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

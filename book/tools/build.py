@@ -72,30 +72,29 @@ def run_notebooks(root: Path, force: set[str] | None = None, folder: str = "_bui
     results = root / folder / "results"
     results.mkdir(parents=True, exist_ok=True)
     paths = inputs.notebooks(root)
-    remove_leftovers(root, {path.stem for path in paths})
+    remove_leftovers(root / folder, {path.stem for path in paths})
     ran = []
     for number, path in enumerate(paths, start=1):
-        why = reasons(root, path, results)
+        why = reasons(root, path, results, folder)
         if path.stem in (force or ()):
             why = ["asked for"]
         if why:
             print(f"{path.stem}: {', '.join(why[:3])}{' ...' if len(why) > 3 else ''}", flush=True)
-            run_one(root, path, results, f"{number}/{len(paths)} {path.stem}")
+            run_one(root, path, results, f"{number}/{len(paths)} {path.stem}", folder)
             ran.append(path.stem)
     return ran
 
 
-def remove_leftovers(root: Path, names: set[str]) -> None:
+def remove_leftovers(build: Path, names: set[str]) -> None:
     """Drop executed copies and results of notebooks that are no longer there: others would read them."""
-    build = root / "_build"
     for path in [*(build / "executed").glob("*.ipynb"), *(build / "results").glob("*.json")]:
         if path.stem not in names:
             path.unlink()
 
 
-def reasons(root: Path, path: Path, results: Path) -> list[str]:
+def reasons(root: Path, path: Path, results: Path, folder: str = "_build") -> list[str]:
     """Why a notebook has to run, in words; empty where its executed copy is up to date."""
-    copy = executed_copy(root, path)
+    copy = executed_copy(root, path, folder)
     try:
         stamp = json.loads(copy.read_text(encoding="utf-8"))["metadata"][STAMP]
     except (OSError, ValueError, KeyError):
@@ -106,7 +105,7 @@ def reasons(root: Path, path: Path, results: Path) -> list[str]:
     return changes
 
 
-def run_one(root: Path, path: Path, results: Path, label: str) -> None:
+def run_one(root: Path, path: Path, results: Path, label: str, folder: str = "_build") -> None:
     """Run a notebook and keep the executed copy with its stamp; BuildError where a cell fails."""
     import execution  # takes seconds to import, and a call with nothing to do needs it not
 
@@ -120,7 +119,7 @@ def run_one(root: Path, path: Path, results: Path, label: str) -> None:
     seconds = time.monotonic() - start
     recorded = inputs.of_file(results / f"{path.stem}.json")
     notebook.metadata[STAMP] = asdict(before) | {"recorded": recorded, "seconds": round(seconds, 1)}
-    execution.write(notebook, executed_copy(root, path))
+    execution.write(notebook, executed_copy(root, path, folder))
     print(f"{path.stem}: done in {seconds:.0f} s", flush=True)
 
 
