@@ -61,6 +61,7 @@ MODULES = (
     "generalisation",
     "load_states",
     "experiments",
+    "handing",
     "fingerprints",
     "places",
     "scales",
