@@ -90,8 +90,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     """A notebook that the build has just run is not run again."""
     collectors = yield
     if file_path.parent == execution.ROOT / "notebooks" and file_path.suffix == ".ipynb":
-        results = execution.ROOT / "_build" / "results"
-        if not build.reasons(execution.ROOT, file_path, results):
+        if not build.reasons(execution.ROOT, file_path):
             return [CopiedNotebook.from_parent(parent, path=file_path)]
     return collectors
 

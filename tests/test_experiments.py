@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import experiments
+from vdslib import experiments, handing
 from vdslib.experiments import NotebookError, Parameter, ParameterError
 
 CELL = """\
@@ -245,6 +245,44 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_without_results_nothing_is_loaded(tmp_path):
     assert experiments.load(tmp_path / "never") == {}
+
+
+def test_a_chapter_run_by_hand_leaves_what_the_build_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(handing, "BUILD", tmp_path)
+    for variable in ("VDS_RESULTS", "VDS_EARLIER_RESULTS"):
+        monkeypatch.delenv(variable, raising=False)
+    # before any build what was run by hand is there to be read
+    assert experiments.record("3-3-experiment", {"mse": 9}).parent == tmp_path / "by-hand"
+    assert experiments.load() == {"3-3-experiment": {"mse": 9}}
+    monkeypatch.setenv("VDS_RESULTS", str(tmp_path / "results"))
+    assert experiments.load() == {}
+    experiments.record("3-3-experiment", {"mse": 1})
+    monkeypatch.delenv("VDS_RESULTS")
+    experiments.record("3-3-experiment", {"mse": 9})
+    experiments.record("own-chapter", {"mse": 8})
+    assert experiments.load() == {"3-3-experiment": {"mse": 1}, "own-chapter": {"mse": 8}}
+    assert experiments.load(tmp_path / "results") == {"3-3-experiment": {"mse": 1}}
+
+
+def test_results_are_read_one_by_one(tmp_path):
+    experiments.record("good", {"n": 1}, tmp_path)
+    (tmp_path / "other.json").write_text("not JSON")
+    results = experiments.load(tmp_path)
+    assert "good" in results and results["good"] == {"n": 1} and results.get("none", 0) == 0
+    assert (
+        list(results) == ["good", "other"] and len(results) == 2 and repr(results) == "Results(good, other)"
+    )
+
+
+def test_chapters_are_in_the_order_of_the_book(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("a", "b", "c", "d"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb")
+    (tmp_path / "_toc.yml").write_text(
+        "chapters:\n  - file: notebooks/c\n  - file: notebooks/a\n  - file: book/b\n"
+    )
+    assert experiments.chapters(tmp_path) == ["c", "a", "b", "d"]
+    assert experiments.chapters()[0] == "1-introduction" and experiments.chapters()[-1] == "5-conclusions"
 
 
 CHAPTERS = sorted((experiments.root() / "notebooks").glob("*.ipynb"))

@@ -10,7 +10,7 @@ import pytest
 import stub_runs
 import yaml
 
-from vdslib import cli, experiments, fingerprints, results, runs, scales
+from vdslib import cli, experiments, results, runs, scales
 from vdslib.experiments import ParameterError
 
 PICTURE = """\
@@ -87,61 +87,6 @@ def test_force_repeats_a_run(notebook, monkeypatch):
     assert seen == [planned(notebook).id]
 
 
-def test_the_id_follows_what_determines_the_result_and_nothing_else(notebook, tmp_path, monkeypatch):
-    first = planned(notebook).id
-    assert planned(notebook, number="1", results_dir="elsewhere").id == first
-    assert planned(notebook, number=2).id != first
-    shutil.copy(notebook, tmp_path / "renamed.ipynb")
-    assert planned(tmp_path / "renamed.ipynb").id == first
-    more = stub_runs.write_notebook(tmp_path / "more.ipynb", "1 + 1")
-    assert planned(more).id != first
-    content = nbformat.read(notebook, 4)
-    content.cells.append(nbformat.v4.new_markdown_cell("prose"))
-    content.cells[0].source = content.cells[0].source.replace("start of random numbers", "first seed")
-    nbformat.write(content, tmp_path / "prose.ipynb")
-    assert planned(tmp_path / "prose.ipynb").id == first
-    original = fingerprints.of_file
-    for changed in ("requirements.lock", "experiments.py"):
-        monkeypatch.setattr(
-            fingerprints,
-            "of_file",
-            lambda path, changed=changed: "x" if path.name == changed else original(path),
-        )
-        runs._subject.cache_clear()
-        assert planned(notebook).id != first, changed
-    monkeypatch.undo()
-    runs._subject.cache_clear()
-
-
-def test_the_content_of_a_telemetry_file_is_part_of_the_id(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = nbformat.v4.new_code_cell(
-        'telemetry: str = "recorded"  # telemetry', metadata={"tags": ["parameters"]}
-    )
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
-    ids = []
-    for text in ("a", "b", "a"):
-        Path("mine.csv").write_text(text)
-        ids.append(runs.subject("t.ipynb").run({"telemetry": "mine.csv"}).id)
-    assert ids[0] == ids[2] != ids[1]
-    assert cli.main(["run", "t.ipynb", "-p", "telemetry", "none.csv"]) == 2 and not Path("runs").exists()
-
-
-def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_id_and_of_the_environment(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    cell = nbformat.v4.new_code_cell('plan: str = ""  # a plan [file]', metadata={"tags": ["parameters"]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
-    made = []
-    for text in ("a", "b", "a"):
-        Path("plan.yaml").write_text(text)
-        made.append(runs.subject("t.ipynb").run({"plan": "plan.yaml"}))
-    assert made[0].id == made[2].id != made[1].id != runs.subject("t.ipynb").run({}).id
-    assert runs.environment(made[0])["data"] == {"plan.yaml": fingerprints.of_file(Path("plan.yaml"))}
-    assert cli.main(["run", "t.ipynb", "-p", "plan", "none.yaml"]) == 2 and not Path("runs").exists()
-
-
 def test_a_finished_run_is_replaced_whole_even_where_another_sweep_puts_it_there_meanwhile(
     notebook, monkeypatch
 ):
@@ -168,15 +113,6 @@ def test_a_run_that_was_cut_off_leaves_nothing_that_counts(notebook, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         make(planned(notebook))
     assert place.ids() == set() and list(Path("runs/stub").iterdir()) == []
-
-
-def test_a_notebook_that_changed_since_the_plan_is_not_run_as_if_it_had_not(notebook):
-    run = planned(notebook)
-    content = nbformat.read(notebook, 4)
-    content.cells.append(nbformat.v4.new_code_cell("2"))
-    nbformat.write(content, notebook)
-    outcome = runs.perform(run, "runs", "stub")
-    assert "are not those that the run was planned with" in outcome.error
 
 
 def test_runs_go_to_any_address_that_fsspec_knows(notebook):
@@ -277,16 +213,3 @@ def test_an_error_of_a_kernel_is_kept_and_told(notebook, capsys):
     folder = Path(said.out.split(": ")[1].strip())
     assert "number 7 does not work" in json.loads((folder / "failed.json").read_text())["error"]
     assert (folder / "notebook.ipynb").is_file() and not (folder / "run.json").exists()
-
-
-def test_a_change_of_vdslib_is_seen_by_a_process_that_knew_the_notebook(notebook, tmp_path, monkeypatch):
-    root = tmp_path / "project"
-    for part in ("vdslib", "data"):
-        shutil.copytree(experiments.root() / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(experiments.root() / "requirements.lock", root)
-    monkeypatch.setattr(experiments, "root", lambda: root)
-    before = runs.subject(notebook).inputs
-    assert runs.subject(notebook).inputs == before
-    with (root / "vdslib" / "experiments.py").open("a") as file:
-        file.write("# changed\n")
-    assert runs.subject(notebook).inputs != before

@@ -99,10 +99,10 @@ def verdicts(results: Results) -> pd.DataFrame:
 
 def where_decided(scorecard: pd.DataFrame) -> list[str]:
     """For each row of `verdicts` the chapter and section that decide it, as a link where the chapter is there."""
-    places = []
+    places, chapters = [], experiments.chapters()
     for chapter, cell in zip(scorecard["chapter"], scorecard["cell"], strict=True):
         text = f"{'.'.join(part for part in chapter.split('-')[:2] if part.isdigit())}, {cell}"
         anchor = "-".join("".join(c if c.isalnum() else " " for c in cell.lower()).split())
-        there = (experiments.root() / "notebooks" / f"{chapter}.ipynb").is_file()
+        there = chapter in chapters
         places.append(f"[{text}]({chapter}.ipynb#{anchor})" if there else f"{text} (not written yet)")
     return places

@@ -14,10 +14,8 @@ import difflib
 import io
 import json
 import math
-import os
 import re
 import sys
-import tempfile
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +24,21 @@ from typing import Any
 
 import yaml
 
+from vdslib.handing import load, record
+
 __all__ = [
     "NotebookError",
     "Parameter",
     "ParameterError",
+    "chapters",
     "check",
     "check_against",
     "find",
+    "from_on",
     "load",
     "parameters",
     "read",
     "record",
-    "results_folder",
     "root",
     "run",
 ]
@@ -99,10 +100,9 @@ def find(notebook: str | Path) -> Path:
     for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
         if candidate.is_file():
             return candidate
-    chapters = sorted(path.stem for path in folder.glob("*.ipynb"))
-    near = difflib.get_close_matches(Path(name).stem, chapters, n=1)
+    near = difflib.get_close_matches(Path(name).stem, chapters(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise NotebookError(f"there is no notebook {name!r}{hint}\nThe chapters are: {', '.join(chapters)}")
+    raise NotebookError(f"there is no notebook {name!r}{hint}\nThe chapters are: {', '.join(chapters())}")
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
@@ -327,46 +327,16 @@ def run(
     return target
 
 
-def results_folder(results_dir: str | Path = "") -> Path:
-    """Where chapters keep results: the folder given, else ``$VDS_RESULTS``, else the project's build folder."""
-    return Path(results_dir or os.environ.get("VDS_RESULTS") or root() / "_build" / "results")
+def chapters(project: Path | None = None) -> list[str]:
+    """Names of the project's notebooks in reading order: that of ``_toc.yml``, then what is not in it by name."""
+    project = project or root()
+    toc = project / "_toc.yml"
+    listed = re.findall(r"file: notebooks/(\S+)", toc.read_text(encoding="utf-8")) if toc.is_file() else []
+    there = sorted(path.stem for path in (project / "notebooks").glob("*.ipynb"))
+    return sorted(there, key=lambda name: listed.index(name) if name in listed else len(listed))
 
 
-def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = "") -> Path:
-    """Hand results of a chapter on to later ones; returns the file (JSON, written atomically).
-
-    Arrays and tables become lists and lists of records; numbers that are not finite become null.
-    """
-    folder = results_folder(results_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{chapter}.json"
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{chapter}-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(_plain(values), file, indent=1, allow_nan=False)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return target
-
-
-def _plain(value: Any) -> Any:
-    """A value in the types of JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if hasattr(value, "to_dict"):  # a pandas table, or a series with its index as keys
-        return _plain(value.to_dict(orient="records") if getattr(value, "ndim", 1) == 2 else value.to_dict())
-    if hasattr(value, "tolist"):  # a numpy array or number
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def load(results_dir: str | Path = "") -> dict[str, dict[str, Any]]:
-    """Results of all chapters recorded so far, by chapter; empty where none has run."""
-    folder = results_folder(results_dir)
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+def from_on(notebook: Path) -> set[str]:
+    """A notebook and, where it is a chapter, those that come after it in the book."""
+    names = chapters() if notebook.resolve().parent == root() / "notebooks" else []
+    return set(names[names.index(notebook.stem) :]) if notebook.stem in names else {notebook.stem}

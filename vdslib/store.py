@@ -150,7 +150,8 @@ def read_node(store: str | Path, node: str | int) -> pd.DataFrame:
     """
     node, path = str(node), _partition(Path(store), str(node))
     try:
-        table = pq.ParquetFile(path).read()
+        # opened by Python, so that whoever records what a process opens sees it
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read()
     except FileNotFoundError:
         known = nodes(store)
         near = difflib.get_close_matches(node, known, cutoff=0) or known[:3]

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from tqdm import tqdm
 
-from vdslib import _leftovers, runs
+from vdslib import _leftovers, handing, runs
 from vdslib.experiments import NotebookError, ParameterError
 
 if TYPE_CHECKING:
@@ -166,11 +166,14 @@ def plan(
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
     if both := [name for name in varied if name in given]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
-    if "results_dir" in {*varied, *given, *(scale or {})} and not subject.loads:
-        raise ParameterError("results_dir: a sweep keeps the results of each run in its folder; leave it out")
-    planned = {
-        run.id: run for run in (subject.run({**(scale or {}), **given, **choice}) for choice in chosen)
-    }
+    settings = [{**(scale or {}), **given, **choice} for choice in chosen]
+    for folder in {str(values.get("results_dir") or "") for values in settings} - {""}:
+        if not handing.load(folder):
+            raise ParameterError(
+                f"results_dir: a sweep keeps the results of each run in its folder, and {folder!r} has none to read; "
+                "leave it out"
+            )
+    planned = {run.id: run for run in map(subject.run, settings)}
     return list(planned.values()), varied
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,13 +55,15 @@ class OwnKernel(Kernel):
 
 
 @contextmanager
-def kernel_folder(results: Path) -> Iterator[Path]:
-    """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have."""
+def kernel_folder(results: Path, variables: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have: where chapters
+    record results and read them, and ``variables``."""
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         own = {
             "VDS_RESULTS": str(results),
             # a reader's own IPython profile must not change what a chapter does
             "IPYTHONDIR": folder,
+            **(variables or {}),
         }
         before = {name: os.environ.get(name) for name in own}
         os.environ.update(own)
@@ -72,13 +74,15 @@ def kernel_folder(results: Path) -> Iterator[Path]:
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def execute(path: Path, label: str, results: Path) -> nbformat.NotebookNode:
+def execute(
+    path: Path, label: str, results: Path, variables: Mapping[str, str] | None = None
+) -> nbformat.NotebookNode:
     """Run a notebook in its own folder and return the executed copy, normalised.
 
-    ``label`` stands before the bar that counts cells, which shows on a terminal only. Raises papermill's
+    Its kernel has the environment of `kernel_folder`. ``label`` stands before the bar that counts cells, which shows on a terminal only. Raises papermill's
     PapermillExecutionError, which holds the traceback, where a cell fails.
     """
-    with kernel_folder(results) as folder:
+    with kernel_folder(results, variables) as folder:
         # tqdm shows nothing where a terminal does not tell its own width
         width = shutil.get_terminal_size().columns
         bar = {"desc": label, "disable": not sys.stderr.isatty(), "leave": False, "ncols": width}

@@ -70,10 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; 1 where a tolerance does not fit its range or words hang on noise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", action="store_true", help="write data/numerics.csv anew")
-    parser.add_argument("--draw", help=argparse.SUPPRESS)
+    parser.add_argument("--draw", action="store_true", help="run the notebooks of one draw")
     given = parser.parse_args(arguments)
     if given.draw:
-        build.run_notebooks(ROOT, folder=folder(given.draw))
+        build.run_notebooks(ROOT)
         return 0
     run_all()
     measured, words = compare()
@@ -94,8 +94,8 @@ def run_all() -> None:
 
     def run(number: int, name: str, switch: str) -> int:
         processor = OTHER_PROCESSORS[number % len(OTHER_PROCESSORS)]
-        environment = os.environ | processor | {"VDS_MOVED_WEIGHTS": switch}
-        command = [sys.executable, __file__, "--draw", name]
+        environment = os.environ | processor | {"VDS_MOVED_WEIGHTS": switch, "VDS_BUILD": folder(name)}
+        command = [sys.executable, __file__, "--draw"]
         log = ROOT / folder(name) / "log.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as said:
@@ -116,7 +116,7 @@ def compare() -> tuple[list[Measured], list[str]]:
         committed = build.code(nbformat.read(path, as_version=4))
         names = [*map(str, range(1, DRAWS + 1)), SHOWN]
         copies = [
-            build.code(nbformat.read(build.executed_copy(ROOT, path, folder(n)), as_version=4)) for n in names
+            build.code(nbformat.read(ROOT / folder(n) / "executed" / path.name, as_version=4)) for n in names
         ]
         for number, (cell, *runs) in enumerate(zip(committed, *copies, strict=True), start=1):
             changed = {

@@ -8,6 +8,7 @@ A source joins by `register`; columns that it cannot measure are absent, never f
 from __future__ import annotations
 
 import difflib
+import glob
 import importlib
 import importlib.util
 import os
@@ -23,7 +24,20 @@ from vdslib import telemetry as _telemetry
 from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["Source", "cite", "default_target", "import_own", "load", "read", "register", "sources"]
+__all__ = [
+    "Source",
+    "cite",
+    "default_target",
+    "examine",
+    "files",
+    "import_own",
+    "load",
+    "named_files",
+    "pinned",
+    "read",
+    "register",
+    "sources",
+]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
 ADAPTERS = tuple(
@@ -39,6 +53,23 @@ _registered: dict[str, Source] = {}
 _cited: set[str] = set()
 
 
+def named_files(rest: str) -> list[Path] | None:
+    """Files and folders that are named, by path or pattern, before, between or behind the signs ``?&=,`` of what
+    follows a source's name; None where there is none."""
+    parts = filter(None, [rest, *re.split("[?&=,]", rest)])
+    found = [
+        path
+        for part in parts
+        for path in ([part] if os.path.exists(part) else glob.glob(part, recursive=True))
+    ]
+    return [Path(path) for path in dict.fromkeys(sorted(found))] or None
+
+
+def pinned(rest: str) -> list[Path]:
+    """The ``files`` of a source whose tables never change, or of a path to a file in its format."""
+    return [Path(rest)] if os.path.isfile(rest) else []
+
+
 @dataclass(frozen=True)
 class Source:
     """One origin of telemetry.
@@ -48,6 +79,9 @@ class Source:
     uses the data must cite, ``terms`` what they allow; ``example`` is a value for the parameter ``telemetry``.
     ``load``, where there is one, gets the same and returns the rows as they are, before anything was left out.
     ``header`` is how files of the format begin: the plain path of such a .csv file leads to the source too.
+    ``files`` gets the same and returns the files and folders that telemetry comes from, by which a run that was made
+    before is known again; None where it is measured anew each time; an empty list where it never changes.
+    ``check``, for what is measured anew, gets the same and refuses what cannot be measured, without measuring.
     """
 
     name: str
@@ -59,6 +93,8 @@ class Source:
     example: str = ""
     load: Callable[[str], pd.DataFrame] | None = None
     header: str = ""
+    files: Callable[[str], list[Path] | None] = named_files
+    check: Callable[[str], object] | None = None
 
 
 def register(
@@ -71,6 +107,8 @@ def register(
     example: str = "",
     load: Callable[[str], pd.DataFrame] | None = None,
     header: str = "",
+    files: Callable[[str], list[Path] | None] = named_files,
+    check: Callable[[str], object] | None = None,
 ) -> Callable[[Callable[[str], pd.DataFrame]], Callable[[str], pd.DataFrame]]:
     """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as `Source` describes it.
 
@@ -86,7 +124,7 @@ def register(
             raise ValueError(f"the source {name!r} is registered by {holder} already: take another name")
         shown = example or f"{name}:"
         _registered[name] = Source(
-            name, title, function, default_target, citation, terms, shown, load, header
+            name, title, function, default_target, citation, terms, shown, load, header, files, check
         )
         return function
 
@@ -154,6 +192,27 @@ def load(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.
         return _described(_telemetry.load(telemetry, columns), telemetry, None, [])
     frame = (source.load or source.read)(rest)
     return _described(frame, telemetry, source, frame.attrs.get("notes", []))
+
+
+def files(telemetry: str | Path) -> list[Path] | None:
+    """Files and folders that telemetry comes from; None where it is measured anew each time that it is read.
+
+    A source that does not say otherwise reads the files that its address names, and measures where it names none.
+    TelemetryError for an unknown source.
+    """
+    source, rest = _open(telemetry, None)
+    return [Path(telemetry)] if source is None else source.files(rest)
+
+
+def examine(telemetry: str | Path) -> list[str]:
+    """The notes on telemetry; TelemetryError where it does not fit. What is measured anew each time is not measured
+    for that: its address alone is checked."""
+    source, rest = _open(telemetry, None)
+    if source is None or source.files(rest) is not None:
+        return list(read(telemetry).attrs["notes"])
+    if source.check:
+        source.check(rest)
+    return [f"{telemetry} is measured anew by each run"]
 
 
 def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Source | None, str]:

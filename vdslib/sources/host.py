@@ -51,9 +51,8 @@ class Counters:
     network: float
 
 
-@register("host", title="this host, measured through psutil", default_target="cpu_usage", example="host:60")
-def read_host(rest: str) -> pd.DataFrame:
-    """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
+def _asked(rest: str) -> tuple[int, float]:
+    """Rows and seconds from row to row that ``rest`` asks for; TelemetryError where that cannot be."""
     origin = f"host:{rest}"
     seconds, given = split(rest, ("step",), origin)
     if not seconds.isdecimal() and seconds:
@@ -64,7 +63,20 @@ def read_host(rest: str) -> pd.DataFrame:
     rows = int(int(seconds or 60) / step)
     if not rows:
         raise TelemetryError(f"{origin}: shorter than one step of {step:g} s. Measure for longer.")
-    return complete(measure(rows, step), origin)
+    return rows, step
+
+
+@register(
+    "host",
+    title="this host, measured through psutil",
+    default_target="cpu_usage",
+    example="host:60",
+    files=lambda rest: None,
+    check=_asked,
+)
+def read_host(rest: str) -> pd.DataFrame:
+    """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
+    return complete(measure(*_asked(rest)), f"host:{rest}")
 
 
 def measure(rows: int, step: float = 1) -> pd.DataFrame:

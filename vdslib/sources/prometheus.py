@@ -59,32 +59,39 @@ QUERIES: dict[str, str] = {
 }
 
 
+def _asked(rest: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Address, queries and further arguments of `collect` that ``rest`` asks for; TelemetryError where that cannot
+    be."""
+    names = ("minutes", "step", "window", "end", "queries", "label", "anonymise")
+    origin = f"prometheus:{_checked(rest.partition('?')[0])}"  # before anything else could repeat a password
+    address, given = split(rest, names, origin)
+    step = number(given, "step", 60, 1, origin)
+    hide = given.get("anonymise", "no")
+    if hide not in ("yes", "no"):
+        raise TelemetryError(f"{origin}: option 'anonymise' is {hide!r}. Give yes or no.")
+    further = {
+        "seconds": 60 * number(given, "minutes", 60, step / 60, origin),
+        "step": step,
+        "window": number(given, "window", max(step, 60), 1, origin),
+        "end": _time(given["end"], origin) if "end" in given else None,
+        "label": given.get("label", "instance"),
+        "anonymise": hide == "yes",
+    }
+    return address, queries(given.get("queries")), further
+
+
 @register(
     "prometheus",
     title="Prometheus server with node exporters",
     default_target="cpu_usage",
     example="prometheus:http://127.0.0.1:9090?minutes=60",
+    files=lambda rest: None,
+    check=_asked,
 )
 def read(rest: str) -> pd.DataFrame:
     """Telemetry of the server at ``rest``, an http or https address with options (see the module)."""
-    names = ("minutes", "step", "window", "end", "queries", "label", "anonymise")
-    origin = f"prometheus:{_checked(rest.partition('?')[0])}"  # before anything else could repeat a password
-    address, given = split(rest, names, origin)
-    step = number(given, "step", 60, 1, origin)
-    seconds = 60 * number(given, "minutes", 60, step / 60, origin)
-    hide = given.get("anonymise", "no")
-    if hide not in ("yes", "no"):
-        raise TelemetryError(f"{origin}: option 'anonymise' is {hide!r}. Give yes or no.")
-    return collect(
-        address,
-        queries(given.get("queries")),
-        seconds=seconds,
-        step=step,
-        window=number(given, "window", max(step, 60), 1, origin),
-        end=_time(given["end"], origin) if "end" in given else None,
-        label=given.get("label", "instance"),
-        anonymise=hide == "yes",
-    )
+    address, asked, further = _asked(rest)
+    return collect(address, asked, **further)
 
 
 def queries(file: str | Path | None = None) -> dict[str, str]:
