@@ -573,8 +573,8 @@ def kill(source, target):
 os.replace = kill"""
     process, out = importing(folder, tmp_path / "out", 1, before), tmp_path / "out"
     assert process.wait() == -signal.SIGKILL
-    left = [path.name for path in (out / "node=5").iterdir()]
-    assert left == [f".data.parquet.{process.pid}"]
+    (left,) = (out / "node=5").iterdir()
+    assert left.name.startswith(".data.parquet.")
     assert store.import_folder(folder, out).kept == 4
     assert content(out) == content(whole)
 

@@ -17,7 +17,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from vdslib import files
 
 __all__ = [
     "NotebookError",
@@ -340,14 +341,7 @@ def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = ""
     folder = results_folder(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{chapter}.json"
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{chapter}-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(_plain(values), file, indent=1, allow_nan=False)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.save(target, json.dumps(_plain(values), indent=1, allow_nan=False))
     return target
 
 

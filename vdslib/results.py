@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from vdslib import experiments, runs
+from vdslib import experiments, files, runs
 from vdslib.experiments import NotebookError
 
 __all__ = [
@@ -180,7 +180,7 @@ def report(experiment: str, out: str | Path, page: Path, metric: str = "", large
         script.decompose()
     text = str(html).replace("</head>", f"<style>{STYLE}</style></head>", 1)
     try:
-        page.write_text(text, encoding="utf-8")
+        files.save(page, text)
     except OSError as error:
         raise NotebookError(f"cannot write {page}: {error.strerror}") from None
 
@@ -189,11 +189,12 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table by the ending of the file, .csv or .parquet; NotebookError for another ending or folder."""
     path = Path(path)
     try:
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False)
-        elif path.suffix == ".parquet":
-            frame.to_parquet(path, index=False)
-        else:
+        if path.suffix not in (".csv", ".parquet"):
             raise NotebookError(f"cannot write {path}: the ending must be .csv or .parquet")
+        with files.atomic(path) as temporary:
+            if path.suffix == ".csv":
+                frame.to_csv(temporary, index=False)
+            else:
+                frame.to_parquet(temporary, index=False)
     except OSError as error:
         raise NotebookError(f"cannot write {path}: {error.strerror or error}") from None

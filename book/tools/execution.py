@@ -19,6 +19,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import default
 from traitlets.config import Config
 
+from vdslib import files
 from vdslib._kernel import Kernel
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +141,4 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Save a notebook at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    files.save(path, nbformat.writes(notebook).rstrip("\n") + "\n")
