@@ -1,7 +1,11 @@
 """A run's folder and identity: what is in it, what makes it another run, and that it is whole or absent."""
 
 import json
+import logging
+import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -352,6 +356,31 @@ def test_an_error_of_a_kernel_is_kept_and_told(notebook, capsys):
     folder = Path(said.out.split(": ")[1].strip())
     assert "number 7 does not work" in json.loads((folder / "failed.json").read_text())["error"]
     assert (folder / "notebook.ipynb").is_file() and not (folder / "run.json").exists()
+
+
+def test_each_of_three_threads_keeps_the_log_of_its_own_run(notebook, monkeypatch):
+    made = [planned(notebook, number=number, fault="error") for number in (71, 72, 73)]
+    original, together = experiments.run, threading.Barrier(3)
+
+    def run(*arguments, **options):
+        together.wait(120)  # each has its log open before any of them begins
+        try:
+            return original(*arguments, **options)
+        finally:
+            together.wait(120)
+
+    monkeypatch.setattr(experiments, "run", run)
+    logger = logging.getLogger("papermill")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(lambda run: runs.perform(run, "runs", "stub"), made))
+    assert (logger.level, logger.propagate, logger.handlers) == before
+    for run, outcome in zip(made, outcomes, strict=True):
+        log, number = Path("runs/stub", run.id, "log.txt").read_text(), run.parameters["number"]
+        assert f"number {number} does not work" in outcome.error
+        assert log.count("Executing notebook with kernel") == log.count("Output Notebook") == 1
+        assert set(re.findall(r"number (\d+) does not work", log)) == {str(number)}
+        assert {other.id for other in made if other.id in log} == {run.id}
 
 
 def test_a_change_of_vdslib_is_seen_by_a_process_that_knew_the_notebook(notebook, tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,8 +18,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +26,7 @@ from typing import Any
 
 import joblib
 
-from vdslib import _computer, experiments, fingerprints, scales
+from vdslib import _computer, _logs, experiments, fingerprints, scales
 from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
@@ -250,7 +248,7 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
         before = experiments.load(run.handed)
         for chapter, values in before.items():
             experiments.record(chapter, values, results)
-    with _log(folder / "log.txt"):
+    with _logs.kept(folder / "log.txt") as log:
         try:
             experiments.run(
                 run.notebook,
@@ -259,6 +257,9 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
                 progress=progress and None,
                 environment={**variables, "VDS_RESULTS": str(results)},
             )
+        except Exception as error:
+            log.error("%s", _plain(str(error)))
+            raise
         finally:
             scales.mark(notebook, Path(run.notebook).stem, run.parameters)
             _keep_figures(notebook, folder / "figures")
@@ -274,26 +275,6 @@ def hand_on(place: Place, run: Run) -> None:
             place.files.cat_file(f"{place.folder(run.id)}/results.json")
         ).items():
             experiments.record(chapter, values, run.handed)
-
-
-@contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """Keep what papermill reports, with times."""
-    logger, handler = logging.getLogger("papermill"), logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    except Exception as error:
-        logger.error("%s", _plain(str(error)))
-        raise
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        logger.level, logger.propagate = before
 
 
 def _plain(text: str) -> str:
