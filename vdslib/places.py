@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import _leftovers, experiments
+from vdslib import _leftovers, _sockets, experiments
 
 __all__ = ["DONE", "FAILED", "Place"]
 
@@ -119,7 +119,8 @@ class Place:
         """Remove what killed runs of this computer left behind."""
         if self.local:
             _leftovers.tidy(Path(self.path), ".")
-        _leftovers.tidy(Path(tempfile.gettempdir()), "vds-")
+        for temporary in {Path(tempfile.gettempdir()), _sockets.short_folder()}:
+            _leftovers.tidy(temporary, "vds-")
 
 
 def _onto_disc(path: Path) -> None:

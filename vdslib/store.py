@@ -26,6 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from vdslib import files
+from vdslib import _sockets, files
 from vdslib.gwa import bitbrains
 from vdslib.partition import Done, Parse, Task, import_node, record_of
 from vdslib.telemetry import TelemetryError
@@ -314,6 +315,8 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vdslib.partition", "vdslib.gwa"])
+    with _sockets.in_short_folder():
+        forkserver.ensure_running()
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(work, tasks, chunksize=4)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import default
 from traitlets.config import Config
 
-from vdslib import files
-from vdslib._kernel import Kernel
+from vdslib import _kernel, files
 
 ROOT = Path(__file__).resolve().parents[2]
 # Papermill, JupyterLab and converters leave these in notebooks; they differ from run to run or say nothing.
@@ -43,7 +41,7 @@ class OwnKernelSpecs(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class OwnKernel(Kernel):
+class OwnKernel(_kernel.Kernel):
     """A kernel that talks over IPC sockets: TCP ports collide where several kernels start at once."""
 
     @default("transport")
@@ -58,16 +56,16 @@ class OwnKernel(Kernel):
 @contextmanager
 def kernel_folder(results: Path) -> Iterator[Path]:
     """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have."""
-    with tempfile.TemporaryDirectory(prefix="vds-") as folder:
+    with _kernel.folder() as folder:
         own = {
             "VDS_RESULTS": str(results),
             # a reader's own IPython profile must not change what a chapter does
-            "IPYTHONDIR": folder,
+            "IPYTHONDIR": str(folder),
         }
         before = {name: os.environ.get(name) for name in own}
         os.environ.update(own)
         try:
-            yield Path(folder)
+            yield folder
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
