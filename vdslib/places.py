@@ -41,6 +41,8 @@ class Place:
             raise experiments.ParameterError(f"cannot keep runs in {out}: {error}") from None
         self.local = isinstance(self.files, LocalFileSystem)
         self.path = f"{root.rstrip('/')}/{experiment}"
+        # means the same in any folder
+        self.address = root if self.local else self.out
 
     def folder(self, name: str) -> str:
         """The folder of a run."""

@@ -89,13 +89,14 @@ class Subject:
         values = {parameter.name: parameter.default for parameter in self.declared} | checked
         # where results go does not change them
         handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
+        handed = str(Path(handed).absolute()) if handed else ""
         parts = [self.inputs, json.dumps(values, sort_keys=True), *self.files(values).values()]
         if self.loads and handed:
             parts += [
                 f"{path.name} {fingerprints.of_file(path)}" for path in sorted(Path(handed).glob("*.json"))
             ]
         name = fingerprints.digest(*parts)[:16]
-        return Run(name, str(self.path.resolve()), values, self.inputs, str(handed))
+        return Run(name, str(self.path.resolve()), values, self.inputs, handed)
 
     def files(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Fingerprints of the files that parameters name: telemetry, and those declared as files."""
