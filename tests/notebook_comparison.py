@@ -89,9 +89,9 @@ class CopiedNotebook(IPyNbFile):
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     """A notebook that the build has just run is not run again."""
     collectors = yield
-    if file_path.parent == execution.ROOT / "notebooks" and file_path.suffix == ".ipynb":
-        if not build.reasons(execution.ROOT, file_path):
-            return [CopiedNotebook.from_parent(parent, path=file_path)]
+    ours = file_path.parent == execution.ROOT / "notebooks" and file_path.suffix == ".ipynb"
+    if ours and not build.reasons(execution.ROOT, file_path):
+        return [CopiedNotebook.from_parent(parent, path=file_path)]
     return collectors
 
 

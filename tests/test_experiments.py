@@ -59,6 +59,54 @@ def test_parameters_are_read_with_type_default_meaning_and_limits(notebook):
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        "sections 2..3",
+        "2 .. 3 .. 4",
+        "..",
+        " .. ",
+        "a .. b",
+        "3 .. 2",
+        "nan ..",
+        "|",
+        "a |",
+        "| b",
+        "",
+        "a file",
+    ],
+)
+def test_a_comment_that_ends_in_no_agreed_form_is_a_comment(form):
+    (found,) = experiments.parse(f"number: int = 1  # of the paper [{form}]\n")
+    assert found == Parameter("number", "int", 1, f"of the paper [{form}]")
+    assert experiments.coerce(found, "7") == 7
+    assert f"of the paper [{form}]; default 1" in experiments.describe([found])[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "low", "high"),
+    [("2 .. 3", 2, 3), ("2..3", 2, 3), ("2 ..", 2, None), (".. -1e-3", None, -0.001), ("1 .. 1", 1, 1)],
+)
+def test_a_range_may_be_written_close_and_left_open(form, low, high):
+    (found,) = experiments.parse(f"number: int = 1  # of the paper [{form}]\n")
+    assert (found.meaning, found.low, found.high) == ("of the paper", low, high)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("a: int = 2 * 5", "line 1: the default of a is computed"),
+        ("b: int = 1\na: float = b", "line 2: the default of a is computed"),
+        ("%matplotlib inline", "line 1 is not Python"),
+        ("a: int = (1", "line 1 is not Python: '\\(' was never closed"),
+        ("a = 1", "line 1 is not of the form 'name: type = default'"),
+    ],
+)
+def test_a_cell_that_declares_no_parameters_is_told_with_its_line(cell, message):
+    with pytest.raises(NotebookError, match=f"^n.ipynb: {message}"):
+        experiments.parse(cell, "n.ipynb")
+
+
+@pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
         ("rows", "12", 12),

@@ -145,19 +145,35 @@ def test_files_named_in_the_readme_exist():
     assert [name for name in paths if not (ROOT / name).exists()] == []
 
 
-def make_targets():
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][\w.-]*):(?!=)", MAKEFILE, re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
-def test_make_commands_exist(path):
-    named = re.findall(r"^make ([a-z]+)", "\n".join(blocks(path, "bash")), re.MULTILINE)
-    named += re.findall(r"`make ([a-z]+)", text_of(path))
-    assert set(named) <= make_targets()
+def make_commands(text):
+    """The targets that a text tells readers to make, in a block of commands or in the midst of a sentence."""
+    typed = re.findall(r"^```(?:bash|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^make\b(.*)$", "\n".join(typed), re.MULTILINE)
+    lines += re.findall(r"`make\b([^`\n]*)`", text)
+    words = [word for line in lines for word in shlex.split(line, comments=True)]
+    return {word for word in words if "=" not in word}
 
 
-def test_every_make_target_is_in_the_readme():
-    assert make_targets() - {"help"} <= set(re.findall(r"`make ([a-z]+)`", text_of(ROOT / "README.md")))
+def test_commands_of_make_are_read_whole():
+    block = "```bash\nmake\nmake book  # all\nmake bench lab\n```"
+    text = f"{block}\n`make test-slow` and `make UV=uv lock`\nmake sense, as do `make` and `makes`"
+    assert make_commands(text) == {"book", "test-slow", "lock", "bench", "lab"}
+
+
+def test_make_commands_exist():
+    for path in (ROOT / "README.md", ROOT / "data" / "README.md", *PAGES, *NOTEBOOKS):
+        assert make_commands(text_of(path)) <= TARGETS, path.name
+
+
+def test_every_make_target_is_listed_by_make_and_in_the_readme():
+    assert set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()) == TARGETS >= {"test-slow"}
+    assert set(re.findall(r"^(\S+):.*## ", MAKEFILE, re.MULTILINE)) - {"$(READY)"} == TARGETS
+    rows = re.findall(r"^\| `make ([\w-]+)` \|", text_of(ROOT / "README.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(TARGETS - {"help"})
 
 
 def test_the_readme_begins_with_the_two_commands():

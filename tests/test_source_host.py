@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from waiting import HANG
 
 from vdslib import telemetry
 from vdslib.sources import host
@@ -96,8 +97,9 @@ def test_this_host_is_measured():
     seconds = time.monotonic() - started
     busy.set()
     thread.join()
-    assert 2.9 < seconds < 6 and len(frame) == 3
-    assert abs(frame["timestamp"].iloc[0] - begin) < pd.Timedelta("2s")
+    assert seconds > 2.9 and len(frame) == 3
+    first = frame["timestamp"].iloc[0]
+    assert begin.floor("s") <= first <= begin + pd.Timedelta(f"{seconds}s") - pd.Timedelta("2s")
     assert (frame["timestamp"].diff().dropna() == pd.Timedelta("1s")).all()
     assert {*USAGES, "cpu_cores", "memory_mb"} <= {*frame} <= {*telemetry.COLUMNS}
     assert frame["cpu_usage"].between(0, 100).all() and frame["cpu_usage"].mean() > 5
@@ -193,7 +195,7 @@ def test_an_archive_without_an_interval_is_told():
 def archive(tmp_path_factory):
     """A real archive of three seconds, written by sadc."""
     path = tmp_path_factory.mktemp("sar") / "-sa 31"  # a name that an option or a shell would stumble over
-    subprocess.run([SADC, "-S", "DISK", "1", "4", path.resolve()], check=True, timeout=30)
+    subprocess.run([SADC, "-S", "DISK", "1", "4", path.resolve()], check=True, timeout=HANG)
     return path
 
 

@@ -16,13 +16,13 @@ import warnings
 import pandas as pd
 import psutil
 import pytest
+from waiting import HANG, until
 
 from vdslib import experiments, telemetry
 from vdslib.sources import prometheus
 from vdslib.telemetry import TelemetryError
 
 PROGRAMS = ("prometheus", "prometheus-node-exporter")
-PATIENCE = 60  # seconds for both to start and for the first rates
 
 
 def free_port():
@@ -34,17 +34,16 @@ def free_port():
 
 def wait_for(ready):
     """Until ``ready()`` gives something that is true; what it gives."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
+
+    def tried():
         with contextlib.suppress(OSError, TelemetryError):
-            if result := ready():
-                return result
-        time.sleep(0.2)
-    pytest.fail(f"not ready within {PATIENCE} s")
+            return ready()
+
+    return until(tried, step=0.2)
 
 
 def text_at(address):
-    with urllib.request.urlopen(address, timeout=5) as answer:
+    with urllib.request.urlopen(address, timeout=HANG) as answer:
         return answer.read().decode()
 
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from waiting import HANG
 
 from vdslib import models, training
 from vdslib.preparation import Windows, folds, prepare
@@ -168,7 +169,7 @@ for seed in range(5):  # TensorFlow warns from the fifth graph on
 
 def test_training_writes_nothing():
     run = subprocess.run(
-        [sys.executable, "-c", QUIET], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", QUIET], check=False, capture_output=True, text=True, timeout=HANG
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout == "" and run.stderr == ""

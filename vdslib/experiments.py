@@ -134,6 +134,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
     """Parameters declared in the text of a parameters cell; NotebookError names a line that declares none."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise NotebookError(f"{origin}: line {error.lineno} is not Python: {error.msg}") from None
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
         token.start[0]: re.sub(r"\s*# fmt: skip$", "", token.string).lstrip("# ")  # a word to the formatter
@@ -141,7 +145,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
         if token.type == tokenize.COMMENT
     }
     found = []
-    for statement in ast.parse(source).body:
+    for statement in statements:
         if not (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
@@ -150,13 +154,20 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
             raise NotebookError(
                 f"{origin}: line {statement.lineno} is not of the form 'name: type = default'"
             )
+        try:
+            default = ast.literal_eval(statement.value)
+        except ValueError:
+            raise NotebookError(
+                f"{origin}: line {statement.lineno}: the default of {statement.target.id} is computed; write its value, "
+                "and compute in a later cell"
+            ) from None
         lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         comment = " ".join(comments[line] for line in lines if line in comments)
         found.append(
             Parameter(
                 statement.target.id,
                 ast.unparse(statement.annotation),
-                ast.literal_eval(statement.value),
+                default,
                 **_limits(comment),
             )
         )
@@ -164,16 +175,30 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
 
 
 def _limits(comment: str) -> dict[str, Any]:
-    """Meaning and limits of a parameter from its comment."""
+    """Meaning and limits of a parameter from its comment; what ends in no agreed form is meaning alone."""
     match = re.fullmatch(r"(.*?)\s*\[([^\[\]]*)\]\s*", comment)
-    if match and ".." in match[2]:
-        low, high = (float(side) if side.strip() else None for side in match[2].split(".."))
-        return {"meaning": match[1], "low": low, "high": high}
-    if match and "|" in match[2]:
-        return {"meaning": match[1], "choices": tuple(choice.strip() for choice in match[2].split("|"))}
-    if match and match[2].strip() == "file":
-        return {"meaning": match[1], "file": True}
-    return {"meaning": comment.strip()}
+    form = match[2].strip() if match else ""
+    limits: dict[str, Any] = {}
+    if form == "file":
+        limits = {"file": True}
+    elif ".." in form:
+        limits = _range(form)
+    elif "|" in form and all(choice.strip() for choice in form.split("|")):
+        limits = {"choices": tuple(choice.strip() for choice in form.split("|"))}
+    return {"meaning": match[1] if match and limits else comment.strip(), **limits}
+
+
+def _range(form: str) -> dict[str, float | None]:
+    """The sides of ``low .. high``; empty where they are no numbers, such as those of a reference, or none is there."""
+    try:
+        low, high = (float(side) if side.strip() else None for side in form.split(".."))
+    except ValueError:
+        return {}
+    sides = [side for side in (low, high) if side is not None]
+    # a range from high to low, or of no number at all, would refuse every value or none
+    return (
+        {"low": low, "high": high} if sides and sides == sorted(sides) and not math.isnan(sum(sides)) else {}
+    )
 
 
 def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:

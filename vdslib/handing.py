@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vdslib import files
 from vdslib.fingerprints import of_file
 
 __all__ = ["Results", "hand_on", "load", "makers", "record", "results_folder"]
@@ -39,14 +39,7 @@ def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = ""
 def _write(target: Path, content: Any) -> Path:
     """Write JSON at once or not at all; returns the file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.save(target, json.dumps(content, indent=1, allow_nan=False))
     return target
 
 
@@ -109,8 +102,8 @@ def load(results_dir: str | Path = "") -> Results:
 
 def hand_on(made: Mapping[str, Any], folder: str | Path, notebook: str) -> None:
     """Record what a run of a notebook made in the folder that other chapters read, and which notebook made it."""
-    files = {chapter: record(chapter, values, folder) for chapter, values in made.items()}
-    others = {chapter: [notebook, of_file(file)] for chapter, file in files.items() if chapter != notebook}
+    recorded = {chapter: record(chapter, values, folder) for chapter, values in made.items()}
+    others = {chapter: [notebook, of_file(file)] for chapter, file in recorded.items() if chapter != notebook}
     if others:
         _write(Path(folder, MAKERS), _read_makers(folder) | others)
 

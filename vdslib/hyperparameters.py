@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 from tqdm import TqdmWarning, tqdm
 
-from vdslib import experiments, models, sources, tables, training
+from vdslib import experiments, files, models, sources, training
 from vdslib.effects import compared
 from vdslib.preparation import Prepared, default_features, prepare
 from vdslib.telemetry import TelemetryError, select
@@ -235,8 +235,8 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
     searched = pd.DataFrame(search(data, space(), **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
     columns = pd.concat([table, searched])[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
-    tables.save(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    tables.save(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+    files.save(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    files.save(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
 
 
 def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,8 +18,7 @@ import socket
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +26,7 @@ from typing import Any
 
 import joblib
 
-from vdslib import _computer, experiments, fingerprints, handing, scales
+from vdslib import _computer, _logs, experiments, fingerprints, handing, scales
 from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
@@ -96,12 +94,13 @@ class Subject:
         values = {parameter.name: parameter.default for parameter in self.declared} | checked
         # where results go does not change them
         handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
+        handed = str(Path(handed).absolute()) if handed else ""
         files, live = self.files(values)
         parts = [self.inputs, json.dumps(values, sort_keys=True), *files.values()]
         parts += [f"{name} {value}" for name, value in earlier_results(self.path, handed).items()]
         parts += [uuid.uuid4().hex] if live else []
         name = fingerprints.digest(*parts)[:16]
-        return Run(name, str(self.path.resolve()), values, self.inputs, files, str(handed))
+        return Run(name, str(self.path.resolve()), values, self.inputs, files, handed)
 
     def files(self, values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
         """SHA-256 of the files that parameters name, telemetry and those declared as files, and whether the
@@ -232,7 +231,7 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
     earlier.mkdir()
     for chapter in earlier_results(Path(run.notebook), run.handed):
         shutil.copy(Path(run.handed, f"{chapter}.json"), earlier)
-    with _log(folder / "log.txt"):
+    with _logs.kept(folder / "log.txt") as log:
         try:
             experiments.run(
                 run.notebook,
@@ -245,6 +244,9 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
                     "VDS_EARLIER_RESULTS": str(earlier),
                 },
             )
+        except Exception as error:
+            log.error("%s", _plain(str(error)))
+            raise
         finally:
             shutil.rmtree(earlier)
             scales.mark(notebook, Path(run.notebook).stem, run.parameters)
@@ -272,26 +274,6 @@ def hand_on(place: Place, run: Run) -> None:
     if run.handed:
         made = json.loads(place.files.cat_file(f"{place.folder(run.id)}/results.json"))
         handing.hand_on(made, run.handed, Path(run.notebook).stem)
-
-
-@contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """Keep what papermill reports, with times."""
-    logger, handler = logging.getLogger("papermill"), logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    except Exception as error:
-        logger.error("%s", _plain(str(error)))
-        raise
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        logger.level, logger.propagate = before
 
 
 def _plain(text: str) -> str:

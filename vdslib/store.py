@@ -26,6 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from vdslib import _sockets, files
 from vdslib.gwa import bitbrains
 from vdslib.partition import Done, Parse, Task, import_node, record_of
 from vdslib.telemetry import TelemetryError
@@ -218,10 +220,10 @@ def _outstanding(
     done, tasks = [], []
     before = {unquote(path.parent.name.removeprefix("node=")): path for path in out.glob(f"node=*/{DATA}")}
     for node in [*groups, *(before.keys() - groups.keys())]:
-        files, rows, record = groups.get(node, []), *record_of(before.get(node))
-        sources = [_source(file, folder) for file in files]
+        paths, rows, record = groups.get(node, []), *record_of(before.get(node))
+        sources = [_source(file, folder) for file in paths]
         gone = {name for name, *_ in record.get("sources", [])} - {name for name, *_ in sources}
-        task = Task(node, files, _partition(out, node), {**described, "sources": sources})
+        task = Task(node, paths, _partition(out, node), {**described, "sources": sources})
         if gone:  # the store may be the only copy that is left
             problem = (
                 f"{folder / min(gone)}: the store has rows of this file, but it is no longer there. Put it "
@@ -261,9 +263,7 @@ def _state(store: Path) -> dict[str, Any] | None:
 def _mark(store: Path, folder: Path, *, complete: bool, failed: list[str]) -> None:
     """Write the store's marker."""
     state = {"format": FORMAT, "folder": str(folder.resolve()), "complete": complete, "failed": failed}
-    temporary = store / f".{MARKER}.{os.getpid()}"
-    temporary.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, store / MARKER)
+    files.save(store / MARKER, json.dumps(state, indent=1) + "\n")
 
 
 def _check_output(out: Path, folder: Path) -> None:
@@ -316,6 +316,8 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vdslib.partition", "vdslib.gwa"])
+    with _sockets.in_short_folder():
+        forkserver.ensure_running()
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(work, tasks, chunksize=4)

@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from tqdm import tqdm
 
-from vdslib import _leftovers, handing, runs
+from vdslib import _leftovers, _worker, handing, runs
 from vdslib.experiments import NotebookError, ParameterError
 
 if TYPE_CHECKING:
@@ -291,11 +292,10 @@ def sweep(
     summary = Summary(found=len(planned) - len(waiting))
     if not waiting:
         return summary
-    # a place that cannot be written is told before any worker starts
-    with place.workshop("try"):
-        pass
     terminal = sys.stderr.isatty()
     with (
+        # a place that cannot be written is told before any worker starts, one that workers cannot see by them
+        place.workshop("sweep") as sign,
         # after the cluster: its workers may be killed
         _tidied(place),
         _cluster(scheduler, min(workers, len(waiting))) as client,
@@ -307,7 +307,10 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        for run, attempt, error in _made(client, waiting, place, threads, executor):
+        origin = _worker.Origin(
+            str(Path.cwd()), str(sign) if place.local else "", place.address, place.experiment
+        )
+        for run, attempt, error in _made(client, waiting, place, origin, threads, executor):
             if error and attempt < retries:
                 waiting.append((run, attempt + 1))
                 continue
@@ -324,6 +327,7 @@ def _made(
     client: Client,
     waiting: list[tuple[runs.Run, int]],
     place: runs.Place,
+    origin: _worker.Origin,
     threads: int,
     executor: runs.Executor | None,
 ) -> Iterator[tuple[runs.Run, int, str]]:
@@ -340,8 +344,10 @@ def _made(
             while waiting and len(flying) < room:
                 run, attempt = waiting.pop()
                 key = f"{run.id}-{attempt}-{time.time_ns()}"
-                arguments = (run, place.out, place.experiment, threads, executor)
-                flying[client.submit(runs.perform, *arguments, key=key, pure=False)] = run, attempt
+                future = client.submit(
+                    _worker.perform, run, origin, _worker.near(run), threads, executor, key=key, pure=False
+                )
+                flying[future] = run, attempt
             for future in _landed(client, flying):
                 run, attempt = flying.pop(future)
                 yield run, attempt, _error(future, run, place)

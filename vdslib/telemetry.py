@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import gzip
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vdslib import files
 from vdslib.damage import Report, faults
 from vdslib.repair import inspect as validate
 from vdslib.repair import repair
@@ -294,8 +294,7 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
     path = Path(path)
     check_ending(path)
     checked = check(frame, origin=path.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with files.atomic(path) as temporary:
         if path.suffix == ".parquet":
             checked.attrs = {}  # pandas would store them
             checked.to_parquet(temporary, index=False)
@@ -303,9 +302,6 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
             content = _csv(checked)
             # without time and name inside: the same telemetry gives the same bytes
             temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_ending(path: Path) -> None:

@@ -30,6 +30,7 @@ MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
+    "files",
     "tables",
     "schema",
     "units",

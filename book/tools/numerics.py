@@ -26,6 +26,8 @@ import comparison
 import inputs
 import nbformat
 
+from vdslib import files
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "data" / "numerics.csv"
 DRAWS = 5
@@ -153,15 +155,13 @@ def _of_cell(notebook: str, cell: Any, runs: list[Any]) -> Iterator[Measured]:
 
 def save(measured: list[Measured]) -> None:
     """Write the table of all numbers that training touches, at once."""
-    temporary = TABLE.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with files.atomic(TABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for one in measured:
             if one.touched:
                 allowed = "" if one.tolerance is None else f"{one.tolerance:.3g}"
                 rows.writerow([*(getattr(one, name) for name in COLUMNS[:5]), f"{one.range:.3g}", allowed])
-    os.replace(temporary, TABLE)
 
 
 def report(measured: list[Measured]) -> None:
