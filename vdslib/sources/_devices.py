@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["LOOPBACK", "MADE_OF_OTHERS", "PARTITIONS", "VIRTUAL_CARDS", "cards_to_count"]
+__all__ = ["LOOPBACK", "MADE_OF_OTHERS", "PARTITIONS", "SYSFS", "VIRTUAL_CARDS", "cards_to_count", "left_out"]
 
 # Discs made of others or of memory, and the paths below a multipath disc.
 MADE_OF_OTHERS = "(dm-|md|loop|z?ram|sr|fd|zd|bcache|drbd)[0-9]+|nvme[0-9]+c[0-9]+n[0-9]+"
@@ -49,3 +49,10 @@ def cards_to_count(names: Iterable[str], sysfs: Path | None = None) -> tuple[lis
 
 def _has_device(card: Path) -> bool:
     return (card / "device").exists()
+
+
+def left_out(cards: Iterable[str]) -> list[str]:
+    """A note on network cards that were left out, where there are any."""
+    names = ", ".join(sorted(filter(None, cards)))
+    reason = "because their bytes pass through other cards or never leave the machine"
+    return [f"network_usage is without {names}, {reason}"] if names else []

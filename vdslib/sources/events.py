@@ -334,7 +334,7 @@ def _requests(text: pd.Series, duration: str | None, stamp: str, origin: str) ->
     jobs["completed"] = _answered(parts[1].astype(int))
     if duration is None:
         note = "requests are counted by the time of their line, that of their begin (Apache) or of their end (nginx)"
-        if parts[2].str.fullmatch(r"\d+\.\d+").all():
+        if parts[2].str.fullmatch(r"\d+\.\d+", na=False).all():
             note += "; the last field looks like a duration in seconds: duration=s would use it"
         jobs.attrs["notes"] = [note]
         return jobs

@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ import psutil
 from tqdm import tqdm
 
 from vdslib.sources import register
-from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count
+from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count, left_out
 from vdslib.sources._options import complete, number, split
 from vdslib.telemetry import TelemetryError
 
@@ -84,7 +83,7 @@ def measure(rows: int, step: float = 1) -> pd.DataFrame:
     frame = pd.DataFrame(found)
     frame.insert(0, "timestamp", times)
     frame.insert(1, "node", NODE)
-    frame.attrs["notes"] = _left_out(cards_to_count(_outer_cards(), SYSFS)[1])
+    frame.attrs["notes"] = left_out(cards_to_count(_outer_cards(), SYSFS)[1])
     return frame
 
 
@@ -93,13 +92,6 @@ def _outer_cards() -> dict[str, Any]:
     loopback = {name for name, card in psutil.net_if_stats().items() if "loopback" in card.flags}
     cards = psutil.net_io_counters(pernic=True)
     return {name: counted for name, counted in cards.items() if name not in loopback}
-
-
-def _left_out(cards: Iterable[str]) -> list[str]:
-    """A note on network cards that were left out, where there are any."""
-    names = ", ".join(sorted(cards))
-    reason = "because their bytes pass through other cards or never leave the machine"
-    return [f"network_usage is without {names}, {reason}"] if names else []
 
 
 def _counters() -> Counters:
@@ -200,11 +192,11 @@ def _from_sadf(content: dict[str, Any], origin: str) -> pd.DataFrame:
             f"{origin}: the archive has no interval yet. Wait until sar has written two samples."
         )
     names = {card["iface"]: None for one in intervals for card in _cards(one)}
-    counted, left_out = cards_to_count(names)
+    counted, virtual = cards_to_count(names)
     frame = pd.DataFrame(
         [_sar_row(one, counted) | {"cpu_cores": host["number-of-cpus"]} for one in intervals]
     )
-    frame.attrs["notes"] = _left_out(left_out)
+    frame.attrs["notes"] = left_out(virtual)
     if any("memused" in one.get("memory", {}) and "avail" not in one["memory"] for one in intervals):
         frame.attrs["notes"].append(
             "memory_usage counts free memory, buffers and cache as available, since this version of sar does not "
