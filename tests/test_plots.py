@@ -90,12 +90,12 @@ RANDOM = np.random.default_rng(0)
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        (50 + 30 * np.sin(2 * np.pi * DAYS / 288), "runs from"),  # ends where it began
-        (RANDOM.exponential(0.4, 1080), "runs from"),
-        (np.where(DAYS % 1000 < 500, 100.0, 9.0), "runs from"),
-        (np.cos(3 * np.pi * DAYS / DAYS[-1]), "runs from"),  # ends low, but has come back on the way
-        ([*range(10), *range(10, -1, -1)], "runs from"),
-        (np.where(DAYS == 5000, 20.0, 5.0), "runs from"),
+        (50 + 30 * np.sin(2 * np.pi * DAYS / 288), "ranges from"),  # ends where it began
+        (RANDOM.exponential(0.4, 1080), "ranges from"),
+        (np.where(DAYS % 1000 < 500, 100.0, 9.0), "ranges from"),
+        (np.cos(3 * np.pi * DAYS / DAYS[-1]), "ranges from"),  # ends low, but has come back on the way
+        ([*range(10), *range(10, -1, -1)], "ranges from"),
+        (np.where(DAYS == 5000, 20.0, 5.0), "ranges from"),
         (20 + RANDOM.uniform(-0.2, 0.2, 500), "stays near 20"),
         (np.full(9, 3.0), "stays near 3"),
         (np.zeros(9), "stays near 0"),

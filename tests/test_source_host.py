@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from vdslib import sources, telemetry
-from vdslib.sources import host
+from vdslib.sources import host, prometheus
 from vdslib.sources._devices import cards_to_count
 from vdslib.telemetry import TelemetryError
 
@@ -117,6 +118,22 @@ def test_bytes_that_pass_through_two_cards_count_once():
     # a container may have a single card, whatever its name; of several no one tells which lie upon others
     assert cards_to_count(["lo", "tap0"]) == (["tap0"], [])
     assert cards_to_count(["lo", "tap0", "br0"]) == ([], ["tap0", "br0"])
+
+
+@pytest.mark.parametrize(
+    ("counted", "names"),
+    [
+        (
+            True,
+            ["sda", "vda", "xvda", "xvda1", "nvme0n1", "nvme10n2", "mmcblk0", "mmcblk0boot0", "nbd0", "rbd0"],
+        ),
+        (False, ["dm-0", "md127", "md0p1", "loop3", "zram0", "ram1", "sr0", "zd16", "bcache0", "drbd1"]),
+        (False, ["sda1", "sdaa12", "vda2", "hda1", "nvme0n1p2", "mmcblk0p1", "nvme0c0n1"]),
+    ],
+)
+def test_discs_that_prometheus_counts(counted, names):
+    pattern = re.search(r'device!~"(.*?)"', prometheus.QUERIES["disc_usage"])[1]
+    assert [name for name in names if (re.fullmatch(pattern, name) is None) != counted] == []
 
 
 def test_the_machine_itself_tells_which_cards_are_physical(cards):

@@ -191,7 +191,7 @@ def digest(figure: Figure) -> str:
 
 
 def _shape(y: np.ndarray) -> str:
-    """How a line goes as a whole: it "rises", "falls", "stays near" a value, or "runs" some other way.
+    """How a line goes as a whole: it "rises", "falls", "stays near" a value, or just "ranges".
 
     The word has to be true of all values, and must not hang on the last digits of a training. So a line rises or
     falls where its last part is apart from its begin by half of its range or more, its last value clearly, too,
@@ -207,7 +207,7 @@ def _shape(y: np.ndarray) -> str:
         back = (np.maximum.accumulate(course) - course).max()
         if reach > LEAST * level and (way * moves >= reach / 2).all() and back < reach / 2:
             return word
-    return "stays near" if reach <= STEADY * level else "runs"
+    return "stays near" if reach <= STEADY * level else "ranges"
 
 
 def _line_in_words(drawn: Drawn, at: Callable[[float], str]) -> str:
@@ -221,12 +221,17 @@ def _line_in_words(drawn: Drawn, at: Callable[[float], str]) -> str:
         number(float(value), float(np.abs(y).max()))
         for value in (y[0], y[-1], y.min(), y.max(), np.median(y))
     )
+    ends = f"{first} at {at(x[0])}", f"{last} at {at(x[-1])}"
+    extremes = f"{low} at {at(x[y.argmin()])}", f"{high} at {at(x[y.argmax()])}"
     shape = _shape(y)
-    if shape == "stays near":
-        course = f"stays near {middle} from {at(x[0])} to {at(x[-1])}"
-    else:
-        course = f"{shape} from {first} at {at(x[0])} to {last} at {at(x[-1])}"
-    return f"{name} {course} (lowest {low} at {at(x[y.argmin()])}, highest {high} at {at(x[y.argmax()])})."
+    if shape == "ranges":
+        return f"{name} ranges from {extremes[0]} to {extremes[1]} (first {ends[0]}, last {ends[1]})."
+    course = (
+        f"{middle} from {at(x[0])} to {at(x[-1])}"
+        if shape == "stays near"
+        else f"from {ends[0]} to {ends[1]}"
+    )
+    return f"{name} {shape} {course} (lowest {extremes[0]}, highest {extremes[1]})."
 
 
 def _bars_in_words(axes: Axes, drawn: Drawn, at: Callable[[float], str]) -> str:
