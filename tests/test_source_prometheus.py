@@ -451,7 +451,7 @@ def test_a_node_that_goes_over_to_another_series_has_a_gap_there(pretender):
     pretender.text = range_of((pods[0], old), (pods[1], new))
     frame = read()
     assert list(frame["memory_mb"]) == [1] * 8 + [2] * 10
-    assert frame.attrs["notes"] == ["column 'memory_mb': 2 times of node a that two series have are gaps"]
+    assert frame.attrs["notes"] == ["column 'memory_mb': 2 times that two series of a node have are gaps"]
     pretender.text = range_of((pods[0], {**old, **dict.fromkeys(new, "1")}), (pods[1], new))
     with pytest.raises(
         TelemetryError, match="more than one series of node a.*they differ by pod 'x1' and 'x2'"

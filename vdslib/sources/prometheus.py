@@ -68,6 +68,10 @@ QUERIES: dict[str, str] = {
 # the cards that the query of network_usage leaves out, for a note
 LEFT_OUT = f'count by (device) (node_network_receive_bytes_total{{device=~"{VIRTUAL_CARDS}",$select}})'
 TOKEN = "VDS_PROMETHEUS_TOKEN"  # this variable holds a token, which belongs into no address
+NO_DATA = (
+    "See on the server's page of targets that a node exporter is scraped, ask for other minutes or end, or take a "
+    "window longer than %g s (rates need two scrapes in it)."
+)
 LASTS = 300.0  # seconds for which Prometheus keeps the last value of a series
 
 
@@ -155,35 +159,34 @@ def collect(
     found: dict[str, list[pd.Series]] = {}
     notes: list[str] = []
     fill = {"window": f"{window * 1000:.0f}ms", "label": label, "select": select}
+    changes = step + max(window, LASTS)
     with requests.Session() as session:
         session.auth = _bearer(token) if token else None
         for column, times in tqdm(parts, desc="Prometheus", unit="query", disable=None, delay=2):
             query = Template(asked[column]).safe_substitute(fill)
-            asking = {"query": query, "start": times[0], "end": times[-1], "step": step}
-            answer = _ask(session, address, asking, column, notes)
-            changes = step + max(window, LASTS)
+            answer = _ask(session, address, _inquiry(query, times, step), column, notes)
             found.setdefault(column, []).append(_series(answer, column, label, changes, origin, notes))
         if asked.get("network_usage") == QUERIES["network_usage"]:
             query = Template(LEFT_OUT).safe_substitute(fill)
-            asking = {"query": query, "start": ends[-1], "end": ends[-1], "step": step}
-            cards = [
-                one["metric"].get("device", "") for one in _ask(session, address, asking, "network_usage", [])
-            ]
-            notes += left_out(cards)
+            cards = _ask(session, address, _inquiry(query, ends[-1:], step), "network_usage", [])
+            notes += left_out(one["metric"].get("device", "") for one in cards)
     frame = pd.DataFrame({column: pd.concat(pieces) for column, pieces in found.items()})
     frame = frame.rename_axis(["node", "timestamp"]).reset_index().dropna(how="all", subset=list(asked))
     if frame.empty:
         raise TelemetryError(
             f"{origin}: columns {', '.join(asked)}: no query found data in {count} steps up to "
-            f"{pd.Timestamp(last, unit='s')} UTC. See on the server's page of targets that a node exporter is "
-            f"scraped, ask for other minutes or end, or take a window longer than {window:g} s (rates need two "
-            "scrapes in it)."
+            f"{pd.Timestamp(last, unit='s')} UTC. {NO_DATA % window}"
         )
     frame["timestamp"] = pd.to_datetime((frame["timestamp"] - step) * 1000, unit="ms", utc=True)
     if anonymise:
-        frame["node"] = [f"node-{number + 1}" for number in pd.factorize(frame["node"], sort=True)[0]]
+        frame["node"] = [f"node-{code + 1}" for code in pd.factorize(frame["node"], sort=True)[0]]
     frame.attrs["notes"] = list(dict.fromkeys(notes))
     return complete(frame[["timestamp", "node", *asked]], origin)
+
+
+def _inquiry(query: str, times: np.ndarray, step: float) -> dict[str, Any]:
+    """The parameters of one range query."""
+    return {"query": query, "start": times[0], "end": times[-1], "step": step}
 
 
 def _checked(address: str) -> str:
@@ -267,28 +270,33 @@ def _ask(
             f"{origin}: the server wants a user and password. Put them into ~/.netrc, from where they are read; or "
             f"a token, if it wants one, into the variable {TOKEN} or a file (token_file=PATH)."
         )
+    content, found = _content(answer, origin)
+    if content["status"] == "error":
+        raise TelemetryError(
+            f"{origin}: column '{column}': the server refused the query ({content['error']}). "
+            f"It was: {parameters['query']}. Correct it in the file of queries."
+        )
+    doubts = list(content.get("warnings") or [])
+    if content.get("isPartial"):  # as VictoriaMetrics says it
+        doubts.append("the answer is partial")
+    said = [f"column '{column}': the server says: {text}" for text in doubts]
+    for text in said:
+        warnings.warn(f"{origin}: {text}", stacklevel=4)
+    notes += said + [f"column '{column}': the server says: {text}" for text in content.get("infos") or []]
+    return found
+
+
+def _content(answer: Any, origin: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What an answer holds, and the series in it; TelemetryError where it is not one of Prometheus."""
     try:
         content = answer.json()
         refused = content["error"] if content["status"] == "error" else ""
-        found = [] if refused else list(content["data"]["result"])
-        doubts = [str(text) for text in content.get("warnings") or []]
-        remarks = [str(text) for text in content.get("infos") or []]
-        if content.get("isPartial"):  # as VictoriaMetrics says it
-            doubts.append("the answer is partial")
+        return content, [] if refused else list(content["data"]["result"])
     except (ValueError, KeyError, TypeError):
         raise TelemetryError(
             f"{origin}: this is no Prometheus server (status {answer.status_code}, not the answer of its API). "
             "Correct the address; a path before /api belongs to it."
         ) from None
-    if refused:
-        raise TelemetryError(
-            f"{origin}: column '{column}': the server refused the query ({refused}). "
-            f"It was: {parameters['query']}. Correct it in the file of queries."
-        )
-    notes += [f"column '{column}': the server says: {text}" for text in doubts + remarks]
-    for text in doubts:
-        warnings.warn(f"{origin}: column '{column}': the server says: {text}", stacklevel=4)
-    return found
 
 
 def _series(
@@ -318,9 +326,7 @@ def _series(
             if both and (max(both) - min(both) > changes or both == before.keys() | values.keys()):
                 raise TelemetryError(f"{origin}: column '{column}': {_twice(node, others, labels, label)}")
             if both:
-                notes.append(
-                    f"column '{column}': {len(both)} times of node {node} that two series have are gaps"
-                )
+                notes.append(f"column '{column}': {len(both)} times that two series of a node have are gaps")
             values = {when: value for when, value in {**before, **values}.items() if when not in both}
         nodes[node] = labels, values
     if infinite:
@@ -334,7 +340,7 @@ def _twice(node: str, one: dict[str, str], two: dict[str, str], label: str) -> s
     """That a node has more than one series at a time, by which labels they differ, and what to do."""
     differ = {name: (one.get(name, ""), two.get(name, "")) for name in sorted({*one, *two}) if name != label}
     told = [f"{name} {a!r} and {b!r}" for name, (a, b) in differ.items() if a != b]
-    first = next(name for name, (a, b) in differ.items() if a != b)
+    first = next((name for name, (a, b) in differ.items() if a != b), label)
     return (
         f"more than one series of node {node}. Let the query add them up, as in 'sum by ({label}) (...)', if each is a "
         f"part of the node. If they are the same twice (they differ by {', '.join(told)}), choose one by the option "
