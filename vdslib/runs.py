@@ -145,7 +145,12 @@ def _subject(path: Path, changed: int) -> Subject:
 
 def _of_telemetry(text: str) -> str:
     """Fingerprint of the files that a telemetry parameter names; a source elsewhere counts by its address alone."""
-    for candidate in (Path(text), Path(text.partition(":")[2])):
+    # options may stand behind the name of a file
+    for candidate in (
+        Path(text),
+        Path(text.partition("?")[0]),
+        Path(text.partition("?")[0].partition(":")[2]),
+    ):
         if candidate.name and candidate.is_file():
             return _of_file(candidate)
         if candidate.name and candidate.is_dir():  # a store may be too large to read

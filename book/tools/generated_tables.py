@@ -30,10 +30,16 @@ MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
     "tables",
+    "errors",
+    "forms",
+    "numerals",
+    "times",
     "schema",
+    "checking",
     "units",
     "damage",
     "repair",
+    "reading",
     "telemetry",
     "gwa",
     "partition",
