@@ -135,7 +135,7 @@ def test_spaces_and_capitals_make_no_other_column(tmp_path, capsys):
 
 
 def test_two_columns_that_become_one_are_refused(tmp_path):
-    path = file(tmp_path, table(5, **{"CPU_usage": 1.0}))
+    path = file(tmp_path, table(5, CPU_usage=1.0))
     assert "column 'cpu_usage' occurs twice in the header" in refusal(telemetry.read, path)
     path = text(tmp_path, "timestamp,node,cpu_usage, cpu_usage\n2026-03-02T08:00:00Z,a,1,2\n")
     assert "column 'cpu_usage' occurs twice in row 0 (the header)" in refusal(telemetry.read, path)
@@ -266,7 +266,7 @@ def test_offsets_of_several_kinds_are_one_time(tmp_path):
 
 @pytest.mark.parametrize("word", ["now", "today", "1000", "2026", "2026-03", "1000.5", "08:00:00"])
 def test_what_is_no_moment_is_no_time(tmp_path, word):
-    path = text(tmp_path, f"timestamp,node,cpu_usage\n2026-03-02T08:00:00Z,a,1\n{word},a,2\n")
+    path = text(tmp_path, f"timestamp,node,cpu_usage\n2026-03-02T08:00:00Z,a,10\n{word},a,20\n")
     assert f"column 'timestamp', row 2 (line 3 of the file): '{word}' is not a time" in refusal(
         telemetry.read, path
     )
@@ -301,17 +301,18 @@ def test_times_counted_from_a_start_are_refused_with_column_and_reason(tmp_path,
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_numbers_since_1970_are_taken_where_nothing_else_is_possible(tmp_path, unit, name):
     frame = table(60)
-    numbers = (
-        frame["timestamp"].astype("int64") * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] // 10**6
-    )
+    micro = frame["timestamp"].astype("datetime64[us, UTC]").astype("int64")
+    numbers = micro * 1000 if unit == "ns" else micro // {"s": 10**6, "ms": 1000, "us": 1}[unit]
     path = tmp_path / name
     numbered = frame.assign(timestamp=numbers)
     numbered.to_csv(path, index=False) if name == "a.csv" else numbered.to_parquet(path)
     read = sources.read(path)
     assert list(read["timestamp"]) == list(frame["timestamp"])
     assert read.attrs["notes"] == [
-        f"column 'timestamp' has numbers, which are taken as {unit} since 1970 (UTC): from 2026-03-02T08:00:00Z to "
-        "2026-03-02T08:59:00Z"
+        (
+            f"column 'timestamp' has numbers, which are taken as {unit} since 1970 (UTC): from 2026-03-02T08:00:00Z to "
+            "2026-03-02T08:59:00Z"
+        )
     ]
 
 
@@ -495,7 +496,7 @@ def test_signs_between_thousands_must_stand_where_they_belong(tmp_path):
     german = THOUSANDS.replace(",", ";").replace('"', "").replace("1;234", "1.234,5")
     path = text(tmp_path, german.replace("2;234", "2.234").replace("3;234", "3.234.000"))
     said = refusal(telemetry.read, path, separator=";", decimal=",")
-    assert said.endswith("If the point stands between thousands, state thousands='.' too.")
+    assert "was stated. If the point stands between thousands, state thousands='.' too. Else read" in said
     read = telemetry.read(path, separator=";", decimal=",", thousands=".")
     assert read["disc_usage"].tolist() == [1234.5, 2234, 3234000]
 

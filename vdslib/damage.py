@@ -184,7 +184,7 @@ class Work:
         check_stated(self.units, self.zone, self.origin)
         for name, value in {"interval": self.interval, "limit": self.limit}.items():
             if value is not None and not 1e-6 <= value < np.inf:
-                raise TelemetryError(f"{self.origin}: {name}={value} must be a number above 0.")
+                raise TelemetryError(f"{self.origin}: {stated(name, value)} must be a number above 0.")
         if self.policy("irregular") == "grid" and self.interval is None:
             raise TelemetryError(
                 f"{self.origin}: the policy 'grid' needs an interval. State {stated('interval', 300)} for five minutes."

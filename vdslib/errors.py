@@ -21,10 +21,10 @@ class Way:
 class TelemetryError(ValueError):
     """Telemetry that cannot be used. The message names file, column, row and what to do about it.
 
-    ``ways`` are remedies that whoever reads the file may try and then add to the message; ``blamed`` is the option
-    of reading that the fault comes from, where it comes from one.
+    ``ways`` are remedies that whoever reads the file may try and then tell in place of ``remedy``, with which the
+    message ends; ``blamed`` is the option of reading that the fault comes from, where it comes from one.
     """
 
-    def __init__(self, message: str, ways: Sequence[Way] = (), blamed: str = "") -> None:
+    def __init__(self, message: str, ways: Sequence[Way] = (), blamed: str = "", remedy: str = "") -> None:
         super().__init__(message)
-        self.ways, self.blamed = tuple(ways), blamed
+        self.ways, self.blamed, self.remedy = tuple(ways), blamed, remedy

@@ -113,11 +113,14 @@ def _text(path: Path, origin: str, separator: str) -> tuple[pd.DataFrame, list[s
         "encoding": "utf-8-sig",
     }
     try:
+        header = pd.read_csv(path, header=None, nrows=1, **form).iloc[0]  # pandas renames what occurs twice
+        _check_separator(header, origin, separator)
         # All as text first, so that a wrong value can be located; blank lines stay and are counted.
         with warnings.catch_warnings():  # pandas would only warn of lines that are longer than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
             text = pd.read_csv(path, index_col=False, **form)
-        header = pd.read_csv(path, header=None, nrows=1, **form).iloc[0]  # pandas renames what occurs twice
+    except TelemetryError:
+        raise
     except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
         reason = " ".join(str(error).split())
         raise TelemetryError(
@@ -125,21 +128,28 @@ def _text(path: Path, origin: str, separator: str) -> tuple[pd.DataFrame, list[s
             "Check that the file is complete and is CSV in UTF-8."
         ) from None
     header = header.str.strip()
-    alone = str(text.columns[0])
-    if len(text.columns) == 1:
-        signs = [sign for sign in (";", "\t", "|", ",") if sign in alone and sign != separator]
-        if signs:
-            raise TelemetryError(
-                f"{origin}: row 0 (the header) is {alone!r}, separated by {signs[0]!r} and not by {separator!r}.",
-                [Way("Read the file with {}.", "separator", signs[0])],
-            )
     again = header.groupby(header).cumcount()
     twice = header[(again > 0) & (header != "")]
-    text.columns = [
-        name + (f".{count}" if count else "") if name else f"Unnamed: {place}"
-        for place, (name, count) in enumerate(zip(header, again, strict=True))
-    ]
+    names = [name + (f".{count}" if count else "") for name, count in zip(header, again, strict=True)]
+    text.columns = [name if header[place] else _nameless(place, names) for place, name in enumerate(names)]
     return text, list(twice)
+
+
+def _nameless(place: int, names: list[str]) -> str:
+    """What pandas calls a column without a name, unless another is called so."""
+    name = f"Unnamed: {place}"
+    return name if name not in names else f"Unnamed: {place + len(names)}"
+
+
+def _check_separator(header: pd.Series, origin: str, separator: str) -> None:
+    """Refuse a header of one field that another sign would separate."""
+    alone = str(header.iloc[0])
+    signs = [sign for sign in (";", "\t", "|", ",") if sign in alone and sign != separator]
+    if len(header) == 1 and signs:
+        raise TelemetryError(
+            f"{origin}: row 0 (the header) is {alone!r}, separated by {signs[0]!r} and not by {separator!r}.",
+            [Way("Read the file with {}.", "separator", signs[0])],
+        )
 
 
 def _renamed(
@@ -210,5 +220,11 @@ def _misread(frame: pd.DataFrame, name: str, row: int, value: str, form: forms.F
         return located(origin, name, row, problem, remedy, lines=True, blamed="thousands")
     problem = f"{value!r} has a point, though {forms.stated('decimal', form.decimal)} was stated"
     remedy = "Read the file without it, or remove the points."
-    ways = [Way("If the point stands between thousands, state {} too.", "thousands", ".")]
+    ways = [
+        Way(
+            "If the point stands between thousands, state {} too. Else read the file without it.",
+            "thousands",
+            ".",
+        )
+    ]
     return located(origin, name, row, problem, remedy, lines=True, ways=ways, blamed="decimal")

@@ -160,7 +160,7 @@ def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]]) -> None
 
 def _values(work: Work) -> None:
     """The values of all declared columns: typed, in the schema's units, and such that the schema accepts them."""
-    findings = []
+    findings, texts = [], work.frame
     for name in [
         each for each in work.frame.columns if each in COLUMNS and each not in ("node", "timestamp")
     ]:
@@ -169,7 +169,7 @@ def _values(work: Work) -> None:
             empty, wrong = _nothing(values), pd.Series(False, index=values.index)
             values = values.astype(str)
         else:
-            values, empty = _numbers(work, values)
+            values, empty = _numbers(work, values, texts)
             wrong = ~empty & _refused(values, column)
         if empty.all() and not column.required and not column.may_be_empty:
             work.note_column("absent", name, len(values))
@@ -195,8 +195,11 @@ def _plain(values: pd.Series) -> pd.Series:
     return values.astype(str).str.strip().str.lower().fillna("")
 
 
-def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """A column as floats in the schema's unit, NaN where there is no number; and where nothing was written."""
+def _numbers(work: Work, values: pd.Series, texts: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """A column as floats in the schema's unit, NaN where there is no number; and where nothing was written.
+
+    ``texts`` is the whole table as it was given.
+    """
     name = str(values.name)
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     empty = numbers.isna()
@@ -204,7 +207,7 @@ def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
         text = _plain(values.where(empty))
         comma = empty & numerals.have_commas(text)
         if comma.any():
-            numbers = numbers.fillna(_with_comma(work, name, text, comma))
+            numbers = numbers.fillna(_with_comma(work, text.rename(name), comma, texts))
         empty &= text.isin(EMPTY)
     unit = COLUMNS[name].unit
     stated = unit if name in work.done_units else work.units.get(name, "")
@@ -215,10 +218,11 @@ def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
     return numbers, empty
 
 
-def _with_comma(work: Work, name: str, text: pd.Series, comma: pd.Series) -> pd.Series:
+def _with_comma(work: Work, text: pd.Series, comma: pd.Series, texts: pd.DataFrame) -> pd.Series:
     """The numbers with a comma, taken as a decimal point; refused where it may stand between thousands."""
+    name = str(text.name)
     means = numerals.comma_means(text[comma], PLAUSIBLE.get(COLUMNS[name].unit, (0, np.inf))[1])
-    signs = ["thousands", *(["decimal"] if not means and _no_points(work.frame) else [])]
+    signs = ["thousands", *(["decimal"] if not means and _no_points(texts) else [])]
     ways = " or ".join(stated(sign, ",") for sign in signs)
     work.note(
         "decimal_comma", name, comma, refused="" if means == "decimal" else f"Read the file with {ways}."

@@ -41,7 +41,7 @@ __all__ = [
 SYSTEM = "system"  # the name that the series over all nodes has in the column ``node``
 MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading, never written
 # Columns that pandas makes out of its row labels: without a name, and with one of its own.
-NAMELESS = r"Unnamed: \d+(?:_level_\d+)?|__index_level_\d+__|"
+NAMELESS = r"Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|"
 LABELS = r"index|level_\d+"
 
 
@@ -220,7 +220,7 @@ def located(
     """
     line = f" (line {row + 2} of the file)" if lines else ""  # the header is line 1
     message = f"{origin}: column '{column}', row {row + 1}{line}: {problem}. {remedy}"
-    return TelemetryError(message, ways, blamed)
+    return TelemetryError(message, ways, blamed, remedy)
 
 
 def is_empty(values: pd.Series) -> pd.Series:

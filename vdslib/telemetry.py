@@ -79,7 +79,9 @@ def read(source: str | Path, columns: Mapping[str, str] | None = None, **options
             for way in error.ways
             if _helps(way, error, source, columns, options)
         ]
-        raise TelemetryError(" ".join([str(error), *dict.fromkeys(told)])) from None
+        if told:
+            raise TelemetryError(" ".join([str(error).removesuffix(error.remedy).rstrip(), *told])) from None
+        raise
 
 
 def _read(source: str | Path, columns: Mapping[str, str] | None, options: Mapping[str, str]) -> pd.DataFrame:
@@ -112,6 +114,7 @@ def _check_end(text: pd.DataFrame, origin: str) -> None:
         return
     filled = np.flatnonzero((text.iloc[-1] != "").to_numpy())
     rest = text.columns[filled[-1] + 1 if len(filled) else 0 :]
+    rest = rest[[bool((text[name] != "").any()) for name in rest]]  # a column without any value ends nowhere
     if any(name in COLUMNS and not COLUMNS[name].may_be_empty for name in rest):
         remedy = "Delete the line if the file was cut off there, or complete it."
         problem = "the last line ends before this column"

@@ -72,6 +72,8 @@ def counted(values: pd.Series) -> pd.Series:
     A date of eight digits is a time.
     """
     typed = pd.api.types.is_numeric_dtype(values)
+    if pd.api.types.is_datetime64_any_dtype(values):  # which pandas would count
+        return pd.Series(np.nan, index=values.index)
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     if typed or not numbers.notna().any():
         return numbers
