@@ -8,7 +8,7 @@ import pandas as pd
 
 from vdslib.errors import Way
 
-__all__ = ["COMMA", "comma_means", "have_commas", "plain", "ways"]
+__all__ = ["COMMA", "comma_means", "have_commas", "have_points", "plain", "ways"]
 
 COMMA = r"[+-]?\d*(?:,\d+)+(?:\.\d*)?"  # a number with a comma, whatever it means
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"  # a number whose commas may stand between thousands
@@ -18,6 +18,12 @@ SURELY = r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3}){2,}(?:\.\d*)?|,\d{3}\.\d*)"  # one who
 def have_commas(values: pd.Series) -> pd.Series:
     """Which values are numbers with a comma."""
     return values.astype(str).str.strip().str.fullmatch(COMMA)
+
+
+def have_points(columns: pd.DataFrame) -> bool:
+    """Whether any number of some columns of texts has a point, so that a comma is no decimal sign of their file."""
+    texts = [columns[name].astype(str) for name in columns if pd.api.types.is_string_dtype(columns[name])]
+    return any(text.str.contains(".", regex=False).any() for text in texts)
 
 
 def comma_means(texts: pd.Series, most: float) -> str:

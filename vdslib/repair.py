@@ -20,7 +20,7 @@ from vdslib.checking import check
 from vdslib.damage import FAULTS, Report, Work
 from vdslib.errors import TelemetryError
 from vdslib.forms import stated
-from vdslib.schema import COLUMNS, Column, check_header, named, with_notes
+from vdslib.schema import COLUMNS, Column, check_header, is_empty, named, with_notes
 from vdslib.times import YEARS, Counted, counted, explaining_zone, from_numbers, to_utc
 from vdslib.units import FACTORS, PLAUSIBLE, Doubt, doubts
 
@@ -110,7 +110,7 @@ def _header(work: Work) -> None:
 def _times(work: Work) -> None:
     """Nodes as texts, times in UTC; rows without one of them are left out."""
     nodes, raw = work.frame["node"], work.frame["timestamp"]
-    nameless = _nothing(nodes)
+    nameless = is_empty(nodes)
     nodes = nodes.astype(str).str.strip().mask(nameless, "")
     times, since = to_utc(raw, nodes, work.zone), _since_1970(work, raw)
     if since is not None:
@@ -166,7 +166,7 @@ def _values(work: Work) -> None:
     ]:
         column, values = COLUMNS[name], work.frame[name]
         if column.kind == "text":
-            empty, wrong = _nothing(values), pd.Series(False, index=values.index)
+            empty, wrong = is_empty(values), pd.Series(False, index=values.index)
             values = values.astype(str)
         else:
             values, empty = _numbers(work, values, texts)
@@ -182,12 +182,6 @@ def _values(work: Work) -> None:
             findings += [("empty", name, empty), ("invalid", name, wrong)]
         work.frame = work.frame.assign(**{name: values})
     _drop_values(work, findings)
-
-
-def _nothing(values: pd.Series) -> pd.Series:
-    """Which texts are empty, as the schema takes it."""
-    empty = [value for value in values.dropna().unique() if str(value).strip().lower() in ("", "nan")]
-    return values.isna() | values.isin(empty)
 
 
 def _plain(values: pd.Series) -> pd.Series:
@@ -222,20 +216,15 @@ def _with_comma(work: Work, text: pd.Series, comma: pd.Series, texts: pd.DataFra
     """The numbers with a comma, taken as a decimal point; refused where it may stand between thousands."""
     name = str(text.name)
     means = numerals.comma_means(text[comma], PLAUSIBLE.get(COLUMNS[name].unit, (0, np.inf))[1])
-    signs = ["thousands", *(["decimal"] if not means and _no_points(texts) else [])]
+    numeric = [each for each in texts if each in COLUMNS and COLUMNS[each].kind not in ("time", "text")]
+    decimal = not means and not numerals.have_points(texts[numeric])
+    signs = ["thousands", *(["decimal"] if decimal else [])]
     ways = " or ".join(stated(sign, ",") for sign in signs)
     work.note(
         "decimal_comma", name, comma, refused="" if means == "decimal" else f"Read the file with {ways}."
     )
     sign = "" if means == "thousands" else "."
     return pd.to_numeric(text.where(comma).str.replace(",", sign, regex=False), errors="coerce")
-
-
-def _no_points(frame: pd.DataFrame) -> bool:
-    """Whether no number of our columns has a point, so that the comma can be the decimal sign of the whole file."""
-    numeric = [name for name in frame if name in COLUMNS and COLUMNS[name].kind not in ("time", "text")]
-    texts = [frame[name].astype(str) for name in numeric if pd.api.types.is_string_dtype(frame[name])]
-    return not any(text.str.contains(".", regex=False).any() for text in texts)
 
 
 def _refused(values: pd.Series, column: Column) -> pd.Series:
