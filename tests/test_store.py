@@ -610,3 +610,41 @@ def group(process):
         return os.getpgid(process)
     except ProcessLookupError:
         return None
+
+
+# ------------------------------------------------------------------------------------ names of nodes
+
+
+def plain(path):
+    """Reads a .csv or .csv.gz of two columns."""
+    return pd.read_csv(path, parse_dates=["timestamp"])
+
+
+def some(path, day=1):
+    """A file of two columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = pd.date_range(f"2026-01-0{day}", periods=3, freq="min", tz="UTC")
+    pd.DataFrame({"timestamp": times, "cpu_usage": [1.0, 2.0, 3.0]}).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("pattern", ["vm_*.csv", "*.csv", "vm_?.csv", "vm_1.csv", "*", "*1.csv"])
+def test_a_node_is_named_like_its_file_whatever_the_pattern(tmp_path, pattern):
+    some(tmp_path / "in" / "vm_1.csv")
+    result = store.import_folder(tmp_path / "in", tmp_path / "out", parse=plain, pattern=pattern, jobs=1)
+    assert result.failed == {} and store.nodes(tmp_path / "out") == ["vm_1"]
+
+
+def test_endings_are_no_part_of_a_node_but_dots_are(tmp_path):
+    for name in ("web.example.com.csv.gz", "10.0.0.1.csv.gz", "vm_2.csv.gz"):
+        some(tmp_path / "in" / name)
+    store.import_folder(tmp_path / "in", tmp_path / "out", parse=plain, pattern="*.csv.gz", jobs=1)
+    assert store.nodes(tmp_path / "out") == ["vm_2", "10.0.0.1", "web.example.com"]
+
+
+def test_two_files_of_one_node_in_a_folder_are_refused(tmp_path):
+    some(tmp_path / "in" / "vm_1.csv")
+    some(tmp_path / "in" / "vm_1.csv.gz", day=2)
+    some(tmp_path / "in" / "vm_2.csv")
+    result = store.import_folder(tmp_path / "in", tmp_path / "out", parse=plain, pattern="vm_*", jobs=1)
+    assert result.nodes == 1 and list(result.failed) == ["vm_1"]
+    assert "vm_1.csv and vm_1.csv.gz are of the same node, vm_1. Rename or remove" in result.failed["vm_1"]

@@ -37,7 +37,7 @@ def test_a_file_is_read_as_it_was_written(frame, tmp_path):
     for name in ("a.csv", "a.csv.gz"):
         telemetry.write(frame, tmp_path / name)
         back = telemetry.read(tmp_path / name)
-        pd.testing.assert_frame_equal(back, telemetry.check(frame), rtol=1e-5, check_exact=False)
+        pd.testing.assert_frame_equal(back, telemetry.check(frame), check_exact=True)
     assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("2026-01-05T08:00:00Z,node-1,")
 
 
@@ -173,7 +173,7 @@ def test_the_system_series_is_telemetry_too(frame, tmp_path):
     system = telemetry.system_series(frame)
     telemetry.write(system, tmp_path / "system.csv")
     again = telemetry.system_series(telemetry.read(tmp_path / "system.csv"))
-    pd.testing.assert_frame_equal(again, system, rtol=1e-5, check_exact=False, check_dtype=False)
+    pd.testing.assert_frame_equal(again, system, check_exact=True, check_dtype=False)
 
 
 def test_selection_of_nodes(frame):

@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from vdslib import telemetry as _telemetry
+from vdslib.forms import address, speaking
 from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
@@ -163,35 +164,37 @@ def _import_file(path: Path, variable: str) -> None:
         raise
 
 
-def read(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read(telemetry: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
     """Read and check telemetry: "recorded", a file (.csv, .csv.gz, .parquet), ``NAME:REST`` of a registered source,
     or an http(s) address (Prometheus).
 
-    ``columns`` is for files: our names, each with the column of the file (see `vdslib.telemetry.read`). Returns the
+    ``columns`` and ``options`` are for files: our names, each with the column of the file, and how the file is
+    written, which may stand behind its name too (see `vdslib.telemetry.read`). Returns the
     canonical table sorted by node and time, checked and typed. ``attrs`` has "origin" (for messages), "source" (its
     name), "citation", and "notes", a list of what the source had to leave out or assume. A required citation is
     printed on the first use. Raises TelemetryError: for an unknown source with the nearest name and the list.
     """
-    source, rest = _open(telemetry, columns)
-    if source is None:
-        frame = _telemetry.read(telemetry, columns)
-        notes = []
-    else:
-        raw = source.read(rest)
-        frame, notes = _telemetry.check(raw, origin=str(telemetry)), raw.attrs.get("notes", [])
-    return _described(frame, telemetry, source, [*notes, *_uneven(frame)])
+    with speaking("address"):
+        source, rest = _open(telemetry, columns, options)
+        if source is None:
+            frame = _telemetry.read(telemetry, columns, **options)
+        else:
+            frame = _telemetry.check(source.read(rest), origin=str(telemetry))
+    return _described(frame, telemetry, source, _uneven(frame))
 
 
-def load(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def load(telemetry: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
     """Telemetry as it is, row by row and unchecked: what `vdslib.telemetry.validate` and `repair` take.
 
     Arguments, ``attrs`` and errors are those of `read`. A source that offers nothing rawer gives what it reads.
     """
-    source, rest = _open(telemetry, columns)
-    if source is None:
-        return _described(_telemetry.load(telemetry, columns), telemetry, None, [])
-    frame = (source.load or source.read)(rest)
-    return _described(frame, telemetry, source, frame.attrs.get("notes", []))
+    with speaking("address"):
+        source, rest = _open(telemetry, columns, options)
+        if source is None:
+            frame = _telemetry.load(telemetry, columns, **options)
+        else:
+            frame = (source.load or source.read)(rest)
+    return _described(frame, telemetry, source, [])
 
 
 def files(telemetry: str | Path) -> list[Path] | None:
@@ -201,7 +204,7 @@ def files(telemetry: str | Path) -> list[Path] | None:
     TelemetryError for an unknown source.
     """
     source, rest = _open(telemetry, None)
-    return [Path(telemetry)] if source is None else source.files(rest)
+    return [Path(address(telemetry)[0])] if source is None else source.files(rest)
 
 
 def examine(telemetry: str | Path) -> list[str]:
@@ -215,7 +218,9 @@ def examine(telemetry: str | Path) -> list[str]:
     return [f"{telemetry} is measured anew by each run"]
 
 
-def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Source | None, str]:
+def _open(
+    telemetry: str | Path, columns: Mapping[str, str] | None, options: Mapping[str, str] | None = None
+) -> tuple[Source | None, str]:
     """The source that ``telemetry`` names and what follows its name; None for a file."""
     found = _by_header(telemetry) if isinstance(telemetry, Path) else _find(telemetry)
     source, rest = found or (None, "")
@@ -223,18 +228,24 @@ def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Sou
         raise TelemetryError(
             f"{telemetry}: a mapping of columns is for files; the source {source.name} has our names."
         )
+    if source is not None and options:
+        raise TelemetryError(
+            f"{telemetry}: the option '{next(iter(options))}' is for files; the source {source.name} knows how its "
+            "files are written. Leave it out."
+        )
     return source, rest
 
 
 def _described(
     frame: pd.DataFrame, telemetry: str | Path, source: Source | None, notes: list[str]
 ) -> pd.DataFrame:
-    """The table with its ``attrs``; a required citation is printed on the first use."""
+    """The table with its ``attrs``, among them ``notes``; a required citation is printed on the first use."""
+    notes = [*frame.attrs.get("notes", []), *notes]
     if source is None:
         kind = "recorded" if str(telemetry) == "recorded" else "file"
         frame.attrs.update(source=kind, citation="", notes=notes)
         return frame
-    frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=[*notes])
+    frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=notes)
     cite(source.name)
     return frame
 
