@@ -13,8 +13,9 @@ from vdslib import baselines, telemetry
 from vdslib.baselines import Drift, Oracle, Persistence, Ridge, SeasonalNaive, TrainingMean
 from vdslib.classical import ARIMA, ETS
 from vdslib.evaluation import mse
-from vdslib.history import History, find_period, runs, seasonal_error
+from vdslib.history import History, runs, seasonal_error
 from vdslib.preparation import USAGES, Windows, prepare
+from vdslib.seasons import find_period
 
 BASELINES = baselines.baselines().values()
 

@@ -19,10 +19,13 @@ from statsmodels.tsa.statespace.mlemodel import MLEModel
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from vdslib.baselines import register
-from vdslib.history import History, find_period
-from vdslib.preparation import Windows
+from vdslib.history import History, Series
+from vdslib.seasons import find_period
+from vdslib.windows import Windows
 
 __all__ = ["ARIMA", "ETS"]
+
+_LONGEST_GAP = 200  # unknown rows that the filter runs through: after more it has forgotten what was before
 
 
 class _Fitted(NamedTuple):
@@ -46,12 +49,11 @@ class _StateSpace(abc.ABC):
         self.history, self.horizon = History(windows), windows.y.shape[1]
         self.period = self.given or find_period(windows)
         for node, series in self.history.values.items():
-            first = max(int(np.isfinite(series).argmax()), len(series) - self.most)
-            rows = np.arange(first, len(series))
-            values, terms = series[first:], self._terms(rows)
-            known = np.isfinite(values)
-            season = np.linalg.lstsq(terms[known], values[known], rcond=None)[0]
-            remains = values - terms @ season
+            late = Series(series.rows[-self.most :], series.values[-self.most :])
+            terms = self._terms(late.rows)
+            season = np.linalg.lstsq(terms, late.values, rcond=None)[0]
+            remains, _ = Series(late.rows, late.values - terms @ season).condensed(_LONGEST_GAP)
+            remains = remains[-self.most :]
             if np.nanstd(remains) < 1e-9:  # a constant needs no model, and none can be estimated
                 self.fitted[node] = _Fitted(season, np.empty(0))
                 continue
@@ -67,17 +69,15 @@ class _StateSpace(abc.ABC):
         """Scaled forecasts [samples, horizon]. A node that was not in training gets the parameters of the first."""
         known, rows = self.history.known_to(windows), self.history.rows(windows)
         result = np.empty((len(windows), self.horizon))
-        for node in dict.fromkeys(windows.node):
-            chosen = np.flatnonzero(windows.node == node)
-            fitted = self.fitted.get(node) or next(iter(self.fitted.values()))
-            series = known[node]
-            season = self._terms(np.arange(len(series) + self.horizon)) @ fitted.season
-            ahead = rows[chosen][:, None] + np.arange(1, self.horizon + 1)
-            result[chosen] = season[ahead]
+        for node, chosen in windows.by_node().items():
+            fitted, series = self.fitted.get(node) or next(iter(self.fitted.values())), known[node]
+            for step in range(self.horizon):
+                result[chosen, step] = self._terms(rows[chosen] + 1 + step) @ fitted.season
             if len(fitted.parameters):
-                first = int(np.isfinite(series).argmax())
-                remains = (series - season[: len(series)])[first:]
-                result[chosen] += self._ahead(remains, fitted.parameters)[rows[chosen] - first]
+                without = Series(series.rows, series.values - self._terms(series.rows) @ fitted.season)
+                remains, places = without.condensed(_LONGEST_GAP)
+                last = places[np.searchsorted(series.rows, rows[chosen])]
+                result[chosen] += self._ahead(remains, fitted.parameters)[last]
         return result
 
     def _ahead(self, values: np.ndarray, parameters: np.ndarray) -> np.ndarray:

@@ -15,9 +15,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from vdslib.baselines import Forecasts, Persistence
-from vdslib.history import find_period, runs, seasonal_error
+from vdslib.history import runs, seasonal_error
 from vdslib.intervals import covered, winkler
-from vdslib.preparation import Windows, folds
+from vdslib.preparation import folds
+from vdslib.seasons import find_period
+from vdslib.windows import Windows
 
 __all__ = [
     "Reading",
@@ -235,9 +237,8 @@ def evaluate(
 
 def _cells(windows: Windows) -> dict[str, np.ndarray]:
     """The samples of each node, and of all where there are several."""
-    names = list(dict.fromkeys(windows.node))
-    result = {str(name): np.flatnonzero(windows.node == name) for name in names}
-    return result | {"all": np.arange(len(windows))} if len(names) > 1 else result
+    result = {str(name): chosen for name, chosen in windows.by_node().items()}
+    return result | {"all": np.arange(len(windows))} if len(result) > 1 else result
 
 
 def _steps(horizon: int) -> dict[int, slice]:

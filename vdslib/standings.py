@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from vdslib.baselines import Forecasts, baselines
@@ -53,7 +54,7 @@ def coverages(
     in the target's unit. Of several seeds the first counts.
     """
     first = {name: model for name, _, model in reversed(list(members(models)))}
-    unit = float(data.y_scaler.data_range_[0])
+    unit = float(np.diff(data.to_units(np.array([0.0, 1.0])))[0])
     rows = []
     for name in models:
         kinds = {
@@ -67,7 +68,7 @@ def coverages(
                 lower, upper = model.interval(data.test, level)
                 inside = covered(data.test.y, lower, upper)
                 # nodes miss together: one share for each moment, or four nodes would count as four times the evidence
-                moments = pd.Series(inside[:, -1]).groupby(data.test.times).mean()
+                moments = pd.Series(inside[:, -1]).groupby(data.test.moments()).mean()
                 low, high = coverage_interval(moments, repetitions=repetitions)
                 score = winkler(data.test.y, lower, upper, level).mean() * unit
                 rows.append((name, kind, level, inside.mean(), inside[:, -1].mean(), low, high, score))
