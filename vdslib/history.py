@@ -91,7 +91,7 @@ class History:
         result = dict(self.values)
         for node, chosen in windows.by_node().items():
             chosen = chosen[np.argsort(last[chosen], kind="stable")]
-            parts = _told(last[chosen], before[chosen], windows.y[chosen] if answers else None)
+            parts = _told(last[chosen], before[chosen], windows.y[chosen, : windows.y.shape[1] * answers])
             if node in result:
                 parts.insert(0, result[node])
             rows = np.concatenate([part.rows for part in parts])
@@ -101,7 +101,7 @@ class History:
         return result
 
 
-def _told(last: np.ndarray, before: np.ndarray, after: np.ndarray | None) -> list[Series]:
+def _told(last: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[Series]:
     """What windows of one node, sorted by their ``last`` rows, tell of them, of rows before and of rows ``after``.
 
     A row is told by the window that ends there, if there is one, so that each is taken about once.
@@ -113,7 +113,7 @@ def _told(last: np.ndarray, before: np.ndarray, after: np.ndarray | None) -> lis
         chosen = np.flatnonzero(left > back)
         parts.append(Series(last[chosen] - back, before[chosen, reach - back]))
     parts.append(Series(last, before[:, reach]))
-    for ahead in range(0 if after is None else after.shape[1]):
+    for ahead in range(after.shape[1]):
         chosen = np.flatnonzero(np.append(between > ahead + 1, True))
         parts.append(Series(last[chosen] + 1 + ahead, after[chosen, ahead]))
     return parts

@@ -20,7 +20,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from vdslib import guards
 from vdslib.guards import Scalers
-from vdslib.telemetry import TelemetryError, origin_of
+from vdslib.telemetry import NAMED, TelemetryError, origin_of
 from vdslib.windows import Windows, aligned, as_slice, breaks, groups, median_step
 
 __all__ = [
@@ -36,9 +36,8 @@ __all__ = [
 ]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
-_HELD = 1e-100  # the scale of a constant feature: later values stay 0, and the way back to its unit stays open
+_HELD = 1e-100  # the scale of a constant feature: later values stay 0, and can still be turned back
 _FAR = 10.0  # a scaled value from which on a scale is worth a word
-_NAMES = 5  # as many nodes are named in a warning
 
 
 @dataclass(frozen=True)
@@ -332,8 +331,10 @@ def _tell_of_columns(
     kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
     for name, still, alive, far in zip(kinds, flat, moves, most, strict=True):
         if alive:
-            remedy = "errors are in its unit" if name.startswith("target") else "it is held at 0, as if left out"
-            told = f"is constant in the rows before the test part and moves in it: {remedy}"
+            result = (
+                "errors are in its unit" if name.startswith("target") else "it is held at 0, as if left out"
+            )
+            told = f"is constant in the rows before the test part and moves in it: {result}"
         elif far > _FAR and not still:
             told = f"reaches {far:.3g} in the test part, on the scale 0 .. 1 of the rows before it"
         else:
@@ -342,7 +343,12 @@ def _tell_of_columns(
 
 
 def _tell_of_nodes(
-    frame: pd.DataFrame, names: pd.Index, number: np.ndarray, starts: np.ndarray, part: np.ndarray, test: float
+    frame: pd.DataFrame,
+    names: pd.Index,
+    number: np.ndarray,
+    starts: np.ndarray,
+    part: np.ndarray,
+    test: float,
 ) -> None:
     """Warn of nodes without a window (they begin at ``starts``) before the test part, or in it."""
     learnt, judged = (
@@ -354,7 +360,7 @@ def _tell_of_nodes(
         lost["in the test part: they are not judged"] = ~judged
     for what, missing in lost.items():
         if missing.any():
-            few = ", ".join(map(str, names[missing][:_NAMES])) + ", .." * (missing.sum() > _NAMES)
+            few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (missing.sum() > NAMED)
             warnings.warn(
                 f"{origin_of(frame)}: {missing.sum()} of {len(names)} nodes ({few}) have no window {what}. "
                 "With split='node' each node is tested on its own last rows.",

@@ -22,6 +22,7 @@ CALENDAR = {"hour": 3600, "day": 86_400, "week": 604_800}  # seconds
 _CYCLES = 3  # times that a season has to be seen
 _BETTER = 0.05  # by which the correlation of a longer season has to be higher
 _NEAR = 0.1  # share of a period by which noise may move it
+_NOISE = 0.02  # by which its correlation may be higher there
 
 
 def find_period(windows: Windows, least: float = 0.1) -> int:
@@ -29,11 +30,12 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
 
     Judged is the correlation of the known values with those one period later, over all nodes: the higher it is, the
     lower the error of the seasonal naive forecast. It has to be above ``least``, and above what chance makes of a
-    series like this (`_chance`). The candidates, each seen at least three times:
+    series like this (`_chance`; of the peaks, the highest). The candidates, each seen at least three times:
 
     - the hour, the day and the week, where the correlation stands out by ``least`` above that half a period less
       and more (of a week, a day less and more)
-    - the earliest of the higher peaks of the autocorrelation (`_peak`), unless it is one of these moved by noise
+    - the earliest of the higher peaks of the autocorrelation (`_peak`); the hour, the day or the week in its place
+      where it is one of these moved by noise
 
     Of two the shorter counts, unless the longer one's correlation is higher by 0.05. Nodes measured at different steps
     have no season in rows: a warning says so, and the answer is 1.
@@ -53,14 +55,15 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
         return 1
     curve = _autocorrelation(nodes)
     bound = max(least, _chance(curve, sum(len(each.rows) for each in nodes)))
-    seasons = [
-        period
-        for period, beside in _calendar(nodes, steps[0]).items()
-        if _correlation(nodes, period) > max(bound, beside + least)
-    ]
-    peak = _peak(curve, bound)
-    if peak > 1 and all(abs(peak - each) > _NEAR * each for each in seasons):
-        seasons.append(_refined(nodes, peak))
+    calendar = _calendar(nodes, steps[0])
+    shown = {each: _correlation(nodes, each) for each in calendar}
+    seasons = {each for each, beside in calendar.items() if shown[each] > max(bound, beside + least)}
+    peak = _peak(curve, least, bound)
+    if peak > 1:
+        peak = _refined(nodes, peak)
+        near = {each for each in calendar if abs(peak - each) <= _NEAR * each}
+        as_good = {each for each in near if shown[each] > _correlation(nodes, peak) - _NOISE}
+        seasons = seasons - near | (as_good or {peak})
     chosen = 1
     for period in sorted(seasons):
         if chosen == 1 or _correlation(nodes, period) > _correlation(nodes, chosen) + _BETTER:
@@ -91,9 +94,8 @@ def _calendar(nodes: Sequence[Series], step: Any) -> dict[int, float]:
         period = round(length / seconds) if seconds else 0
         if 4 <= period <= seen / _CYCLES:
             aside = period // 7 if name == "week" else period // 2
-            result[period] = (
-                _correlation(nodes, period - aside) + _correlation(nodes, period + aside)
-            ) / 2
+            sides = [_correlation(nodes, period + side) for side in (-aside, aside)]
+            result[period] = sum(sides) / 2
     return result
 
 
@@ -105,18 +107,20 @@ def _chance(curve: np.ndarray, rows: int) -> float:
     return float(3 * np.sqrt((1 + 2 * (memory**2).sum()) / rows))
 
 
-def _peak(curve: np.ndarray, bound: float) -> int:
+def _peak(curve: np.ndarray, least: float, bound: float) -> int:
     """The period that an autocorrelation shows; 1 where it shows none.
 
-    A peak is the highest value within a quarter of its lag, above ``bound``, after the autocorrelation's first fall
-    below 0. Of the peaks at least half as high as the highest the earliest counts, since two seasons are not one.
+    A peak is the highest value within a quarter of its lag, above ``least``, after the autocorrelation's first fall
+    below 0. The highest has to be above ``bound``; of those at least half as high the earliest counts, since two
+    seasons are not one.
     """
     below = np.flatnonzero(curve < 0)
     lags = np.arange(max(2, int(below[0])), int(len(curve) / 1.25)) if len(below) else np.empty(0, dtype=int)
     if not len(lags):
         return 1
-    peaks = lags[(curve[lags] > bound) & (curve[lags] == _highest_near(curve, lags))]
-    return int(peaks[curve[peaks] >= curve[peaks].max() / 2][0]) if len(peaks) else 1
+    peaks = lags[(curve[lags] > least) & (curve[lags] == _highest_near(curve, lags))]
+    highest = curve[peaks].max(initial=0)
+    return int(peaks[curve[peaks] >= highest / 2][0]) if highest > bound else 1
 
 
 def _pieces(series: Series) -> list[tuple[int, np.ndarray]]:
@@ -134,15 +138,20 @@ def _pieces(series: Series) -> list[tuple[int, np.ndarray]]:
 
 
 def _autocorrelation(nodes: Sequence[Series]) -> np.ndarray:
-    """[lags + 1]: the autocorrelation over all nodes, up to a third of the longest piece that long gaps leave."""
-    pieces = [piece for each in nodes for _, piece in _pieces(each)]
-    lags = max(len(piece) for piece in pieces) // _CYCLES
-    total = np.zeros(lags + 1)
+    """[lags + 1]: the autocorrelation over all nodes, within the pieces that long gaps leave, up to a third of the
+    rows that the longest series has in its pieces."""
+    parts = [[piece for _, piece in _pieces(each)] for each in nodes]
+    pieces = [piece for part in parts for piece in part]
+    rows = max(sum(len(piece) for piece in part) for part in parts)
+    lags = np.arange(min(rows // _CYCLES, max(len(piece) for piece in pieces) - 1) + 1)
+    products, pairs = np.zeros(len(lags)), np.zeros(len(lags))
     for piece in pieces:
         power = np.abs(np.fft.rfft(piece, 2 * len(piece))) ** 2
-        products = np.fft.irfft(power)[: min(lags + 1, len(piece))]
-        total[: len(products)] += products
-    return total / total[0]
+        products[: len(piece)] += np.fft.irfft(power)[: min(len(lags), len(piece))]
+        pairs += np.maximum(len(piece) - lags, 0)
+    # short pieces have few pairs far apart: no bias against long periods, and none judged by a handful
+    curve = (products / pairs)[pairs >= pairs[0] / _CYCLES]
+    return curve / curve[0] * (1 - lags[: len(curve)] / rows)
 
 
 def _highest_near(curve: np.ndarray, lags: np.ndarray) -> np.ndarray:
