@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vdslib.windows import Windows, breaks, groups
+from vdslib.windows import Windows, breaks, groups, rounds
 
 __all__ = ["History", "Series", "runs", "seasonal_error"]
 
@@ -71,7 +71,7 @@ class History:
             times = windows.times[chosen]
             step, first = self.spacing.get(node, steps[node]), self.first.get(node, times.min())
             # by the node's own first time, so that its rows are whole steps apart whenever it is polled
-            before = self.window - 1 + int(np.rint((first - self.start) / step))
+            before = self.window - 1 + rounds(first - self.start, step)
             result[chosen] = before + np.rint((times - first) / step).astype(int)
         if len(result) and result.min() < 0:
             raise ValueError("windows to forecast lie before the training windows: fit on earlier ones")

@@ -43,9 +43,10 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
     history = History(windows)
     steps = [history.spacing[node] for node in history.values]
     if max(steps) - min(steps) > JITTER * min(steps):
+        shortest, longest = (step / np.timedelta64(1, "s") for step in (min(steps), max(steps)))
         warnings.warn(
-            f"nodes are measured at different steps ({min(steps)} to {max(steps)}), so no season is looked for: "
-            "state the period, or forecast nodes of one step at a time",
+            f"nodes are measured at different steps ({shortest:g} to {longest:g} s), so no season is looked for: "
+            "forecast nodes of one step at a time",
             stacklevel=2,
         )
         return 1

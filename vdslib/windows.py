@@ -119,7 +119,7 @@ def median_step(times: np.ndarray) -> Any:
 
 
 def aligned(times: np.ndarray, nodes: Mapping[Any, np.ndarray], steps: Mapping[Any, Any]) -> np.ndarray:
-    """``times`` [rows], those of each node moved by up to half a step onto the moments of the first node measured.
+    """``times`` [rows], those of each node moved back, by less than a step, onto the moments of the first node measured.
 
     Nodes that are polled one after the other are measured in the same round: a cut in time comes between two rounds.
     """
@@ -128,10 +128,14 @@ def aligned(times: np.ndarray, nodes: Mapping[Any, np.ndarray], steps: Mapping[A
     result, start = times.copy(), _first(times)
     for node, rows in nodes.items():
         away = _first(times[rows]) - start
-        rounds = np.rint(away / steps[node])
-        if np.isfinite(rounds):  # samples that were made up have no time
-            result[rows] -= away - int(rounds) * steps[node]
+        if steps[node] is not None and not pd.isna(away):  # samples that were made up have no time
+            result[rows] -= away - rounds(away, steps[node]) * steps[node]
     return result
+
+
+def rounds(away: Any, step: Any) -> int:
+    """Whole steps in a stretch of time; jitter makes it no shorter."""
+    return int(np.floor(away / step + JITTER))
 
 
 def _first(times: np.ndarray) -> Any:
