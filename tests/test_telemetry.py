@@ -1,14 +1,16 @@
 """Reading, checking, aggregating and writing telemetry. What is refused, and how, is in test_bad_inputs.py."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import recording
+from synthetic import planted, recording
 
 from vdslib import telemetry
+from vdslib.preparation import prepare
 from vdslib.telemetry import COLUMNS, MEASURED, SCHEMA, TelemetryError
 
 ROW = 4  # the data row that is changed
@@ -181,13 +183,19 @@ def autoscaled(frame):
     """A node that is there from second 40 to 59 only, and a hole in another's recording in second 100."""
     second = (frame["timestamp"] - frame["timestamp"].min()).dt.total_seconds()
     lives = (frame["node"] != "node-4") | second.between(40, 59)
-    return frame[lives & ((frame["node"] != "node-2") | (second != 100))].assign(cpu_usage=10.0, disc_usage=1.0)
+    return frame[lives & ((frame["node"] != "node-2") | (second != 100))].assign(
+        cpu_usage=10.0, disc_usage=1.0
+    )
 
 
 @pytest.mark.parametrize(
     ("together", "rows", "told"),
     [
-        ("alive", 119, r"1 of 120 times are left out .* without node-2 \(1%\); at 99 of 119 times the system is"),
+        (
+            "alive",
+            119,
+            r"1 of 120 times are left out .* without node-2 \(1%\); at 99 of 119 times the system is",
+        ),
         ("all", 20, r"100 of 120 times are left out .* without node-4 \(83%\), node-2 \(1%\)\. To choose"),
         ("present", 120, r": at 100 of 120 times the system is fewer nodes, without node-4 \(83%\), node-2"),
     ],

@@ -359,10 +359,10 @@ def _tell_of_nodes(
     if test:
         lost["in the test part: they are not judged"] = ~judged
     for what, missing in lost.items():
-        if missing.any():
-            few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (missing.sum() > NAMED)
+        if count := int(missing.sum()):
+            few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (count > NAMED)
             warnings.warn(
-                f"{origin_of(frame)}: {missing.sum()} of {len(names)} nodes ({few}) have no window {what}. "
+                f"{origin_of(frame)}: {count} of {len(names)} nodes ({few}) have no window {what}. "
                 "With split='node' each node is tested on its own last rows.",
                 stacklevel=3,
             )
