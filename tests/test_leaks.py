@@ -209,6 +209,33 @@ def test_features_of_the_past_pass(series, formula):
         assert len(cut(frame, features=[*USAGES, "derived"], target=target).test)
 
 
+def idle(start):
+    """A machine that is idle but for the rows from ``start`` on, and its memory, which wanders."""
+    random = np.random.default_rng(0)
+    busy = np.where(np.arange(300) < start, 0.0, 50 + 10 * random.standard_normal(300))
+    memory = 30 + random.standard_normal(300).cumsum()
+    times = pd.Timestamp("2026-01-05T08:00:00Z") + pd.to_timedelta(60 * np.arange(300), unit="s")
+    return pd.DataFrame({"timestamp": times, "node": "batch", "cpu_usage": busy, "memory_usage": memory})
+
+
+@pytest.mark.parametrize("target", ["cpu_usage", "memory_usage"])
+def test_a_machine_that_was_idle_passes(target):
+    for start in range(1, 300):
+        frame = idle(start)
+        assert guards.future_of(frame, ["cpu_usage", "memory_usage"], target) == {}
+    parts = cut(idle(230), features=["cpu_usage", "memory_usage"], target=target)
+    assert len(parts.test) == 49
+
+
+@pytest.mark.parametrize("start", [100, 150, 200, 240])
+def test_the_future_of_a_machine_that_was_idle_is_refused(start):
+    frame = idle(start)
+    frame["derived"] = frame["cpu_usage"].rolling(5, center=True).mean()
+    assert guards.future_of(frame, ["memory_usage", "derived"], "cpu_usage") == {
+        "derived": ("cpu_usage", False)
+    }
+
+
 def test_measured_columns_pass():
     nodes = telemetry.check(recording(300))
     measured = [name for name in nodes.select_dtypes("number") if nodes[name].notna().mean() > 0.9]

@@ -48,7 +48,7 @@ def losses(
         error = np.abs(model.forecast(windows) - windows.y)[:, chosen]
         found.setdefault(name, []).append((error**power).mean(axis=1))
     table = pd.DataFrame({name: np.mean(each, axis=0) for name, each in found.items()})
-    return table.groupby(pd.Index(windows.times, name="time")).mean()
+    return table.groupby(pd.Index(windows.moments(), name="time")).mean()
 
 
 class DieboldMariano(NamedTuple):

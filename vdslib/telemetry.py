@@ -57,6 +57,8 @@ __all__ = [
     "write",
 ]
 
+NAMED = 5  # as many nodes are named in a warning
+
 
 def read(source: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
     """Read and check a telemetry file: CSV, compressed CSV, or Parquet where the name ends in .parquet.
@@ -121,23 +123,28 @@ def _check_end(text: pd.DataFrame, origin: str) -> None:
         raise located(origin, rest[0], len(text) - 1, problem, remedy, lines=True)
 
 
-def system_series(frame: pd.DataFrame) -> pd.DataFrame:
+def system_series(frame: pd.DataFrame, together: str = "alive") -> pd.DataFrame:
     """The whole system's series: one row per timestamp, node ``system``, aggregated as ``COLUMNS`` declares.
 
-    Timestamps at which a node is missing are left out, since a sum over the others would be too low. A
-    weighted mean is empty where all weights are zero. Undeclared columns are left out, unless there is one node
-    only: then its series is the system's.
+    ``together`` says which timestamps have such a row:
+
+    alive    those at which every node has a row that has begun and not ended, from its first row to its last. So an
+             autoscaled system is what its nodes are together at each time, and a hole in one node's recording
+             is left out, since a sum over the others would be too low
+    all      those at which every node of the table has a row
+    present  every one; missing nodes are taken to be gone
+
+    A warning says how many timestamps were left out or have fewer nodes than others, and for which nodes. A
+    weighted mean is empty where all weights are zero. Undeclared columns are left out, but for ``segment``, which counts
+    on where a node's capacity changed; with one node only its series is the system's. Raises TelemetryError if no
+    timestamp remains, ValueError for another ``together``.
     """
+    if together not in ("alive", "all", "present"):
+        raise ValueError(f"together must be 'alive', 'all' or 'present', not {together!r}")
     if frame["node"].nunique() == 1:
         return frame.assign(node=SYSTEM)
-    size = frame.groupby("timestamp")["node"].size()
-    complete = size.index[size == frame["node"].nunique()]
-    if complete.empty:
-        raise TelemetryError(
-            f"{origin_of(frame)}: column 'timestamp', rows 1 to {len(frame)}: no timestamp has a row of "
-            "every node, so there is no series of the system. Select single nodes, or align their times."
-        )
-    rows = frame[frame["timestamp"].isin(complete)]
+    chosen = _together(frame, together)
+    rows = frame[frame["timestamp"].isin(chosen)]
     groups = rows.groupby("timestamp")
     parts: dict[str, pd.Series] = {}
     for name, column in COLUMNS.items():
@@ -153,6 +160,9 @@ def system_series(frame: pd.DataFrame) -> pd.DataFrame:
             parts[name] = total / weight.groupby(rows["timestamp"]).sum().replace(0, np.nan)
         else:  # a plain mean, declared, or for want of the column with the weights
             parts[name] = groups[name].mean()
+    if "segment" in frame:
+        border = frame.groupby("node")["segment"].diff().fillna(0) != 0
+        parts["segment"] = border.groupby(frame["timestamp"]).any().cumsum().astype(float).loc[chosen]
     result = pd.DataFrame(parts).reset_index()
     result.insert(1, "node", SYSTEM)
     if "system_productivity" in result:  # rounding may carry a weighted mean of 100s a hair above 100
@@ -161,10 +171,51 @@ def system_series(frame: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def select(frame: pd.DataFrame, nodes: str | Sequence[str]) -> pd.DataFrame:
+def _together(frame: pd.DataFrame, together: str) -> pd.Index:
+    """The timestamps of the system's series; a warning says what they lack."""
+    moment, times = pd.factorize(frame["timestamp"], sort=True)
+    node, names = pd.factorize(frame["node"], use_na_sentinel=False)
+    rows, count = np.bincount(moment), len(times)
+    first, last = (pd.Series(moment).groupby(node).agg(end).to_numpy() for end in ("min", "max"))
+    alive = np.cumsum(np.bincount(first, minlength=count) - np.bincount(last + 1, minlength=count + 1)[:-1])
+    needed = {"alive": alive, "all": np.full(count, len(names)), "present": rows}
+    complete = rows >= needed[together]
+    if not complete.any() or alive.max() > 1 >= rows[complete].max():
+        raise TelemetryError(
+            f"{origin_of(frame)}: column 'timestamp', rows 1 to {len(frame)}: no timestamp has a row of "
+            "every node, so there is no series of the system. Select single nodes, or align their times."
+        )
+    kept = np.bincount(node[complete[moment]], minlength=len(names))
+    told = []
+    if left := count - int(complete.sum()):
+        until = np.append(0, np.cumsum(~complete))  # incomplete times before each
+        lived = until[last + 1] - until[first] if together == "alive" else left
+        lacking = _named(pd.Series(lived - (np.bincount(node) - kept), names), count)
+        told.append(f"{left} of {count} times are left out of the system's series, without {lacking}")
+    if fewer := int((rows[complete] < len(names)).sum()):
+        lacking = _named(pd.Series(complete.sum() - kept, names), int(complete.sum()))
+        told.append(f"at {fewer} of {complete.sum()} times the system is fewer nodes, without {lacking}")
+    if told:
+        others = " or ".join(repr(each) for each in ("alive", "all", "present") if each != together)
+        warnings.warn(
+            f"{origin_of(frame)}: {'; '.join(told)}. To choose otherwise, say together={others}.",
+            stacklevel=3,
+        )
+    return times[complete]
+
+
+def _named(missing: pd.Series, count: int) -> str:
+    """Nodes by name and the share of ``count`` times that they miss, those that miss most first; a few of many."""
+    missing = missing[missing > 0].sort_values(ascending=False, kind="stable")
+    few = ", ".join(f"{node} ({number / count:.0%})" for node, number in missing.head(NAMED).items())
+    return few + f" and {len(missing) - NAMED} more" * (len(missing) > NAMED)
+
+
+def select(frame: pd.DataFrame, nodes: str | Sequence[str], together: str = "alive") -> pd.DataFrame:
     """The rows of ``nodes``: "system" (the series over all nodes), "all", a node's name, or a list of names.
 
-    Raises TelemetryError for an unknown name.
+    ``together`` says at which times nodes make up the system (see `system_series`). Raises TelemetryError for an
+    unknown name.
     """
     if nodes == "all":
         return frame
@@ -178,7 +229,7 @@ def select(frame: pd.DataFrame, nodes: str | Sequence[str]) -> pd.DataFrame:
             )
     parts = [frame[frame["node"].isin(names)]]
     if SYSTEM in names and SYSTEM not in known:
-        parts.append(system_series(frame))
+        parts.append(system_series(frame, together))
     result = pd.concat([part for part in parts if len(part)], ignore_index=True)
     result.attrs["origin"] = origin_of(frame)
     return result

@@ -277,17 +277,17 @@ def inner_tail(windows: Windows, share: float = 0.2) -> tuple[Windows, Windows]:
 
     Windows that reach over the cut (time steps of one side, targets of the other) are left out.
     """
-    moments = np.unique(windows.times)
-    if len(moments) < 2:
+    moments = windows.moments()
+    unique = np.unique(moments)
+    if len(unique) < 2:
         raise ValueError("windows of one moment cannot be cut in time")
-    cut = moments[min(max(1, round(len(moments) * (1 - share))), len(moments) - 1)]
-    reach = (windows.x.shape[1] + windows.y.shape[1]) * np.median(np.diff(moments))
-    before = np.flatnonzero(windows.times <= cut - reach)
+    cut = unique[min(max(1, round(len(unique) * (1 - share))), len(unique) - 1)]
+    before = np.flatnonzero(windows.ends() <= cut)
     if not len(before):
         raise ValueError(
             f"{len(windows)} windows are too few to train on their first part and watch their last"
         )
-    return windows.take(before), windows.take(np.flatnonzero(windows.times >= cut))
+    return windows.take(before), windows.take(np.flatnonzero(moments >= cut))
 
 
 def cross_validate(
