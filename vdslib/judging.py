@@ -233,15 +233,13 @@ def normalisation(found: Mapping[str, Any]) -> Finding:
 def independent_test(found: Mapping[str, Any]) -> Finding:
     """Is the error at most 5% higher on the same rows when training ends before them (3.2)?"""
     rise = _of(_rise, _errors(found, "same_rows", "chronological"), _errors(found, "same_rows", "random"))
-    return decided_below(
-        rise, LEAST_EFFECT, f"on the same rows, trained on earlier rows alone: {words(rise)}"
-    )
+    return decided_below(rise, LEAST_EFFECT, f"on the same rows, from earlier ones alone: {words(rise)}")
 
 
 def unbiased(found: Mapping[str, Any]) -> Finding:
     """Is the error at most 5% lower on the same rows when the split is random (3.1)?"""
     lower = _of(skill, _errors(found, "same_rows", "leaky"), _errors(found, "same_rows", "clean"))
-    return decided_below(lower, LEAST_EFFECT, f"on the same rows, lower by {words(lower)}")
+    return decided_below(lower, LEAST_EFFECT, f"on the same rows lower by {words(lower, '.1%')}")
 
 
 def sees_windows(found: Mapping[str, Any]) -> Finding:

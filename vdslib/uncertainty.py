@@ -19,7 +19,17 @@ from vdslib.baselines import Forecasts
 from vdslib.preparation import Windows
 from vdslib.significance import block_length, losses
 
-__all__ = ["LEVEL", "Interval", "both", "of_count", "of_median", "over_seeds", "over_time", "stretches"]
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "both",
+    "in_stretches",
+    "of_count",
+    "of_median",
+    "over_seeds",
+    "over_time",
+    "stretches",
+]
 
 LEVEL = 0.95
 
@@ -45,7 +55,7 @@ def over_seeds(statistic: Statistic, *values: float | Sequence[float]) -> Interv
     differences the paired one. ValueError where lists differ in length.
     """
     arrays = [np.asarray(value, dtype=float) for value in values]
-    value = statistic(*(array.mean() for array in arrays))
+    value = float(statistic(*(array.mean() for array in arrays)))
     lists = [array for array in arrays if array.ndim]
     if not lists:
         return Interval(value, value, value)
@@ -70,7 +80,7 @@ def over_time(statistic: Statistic, *series: ArrayLike, repetitions: int = 1000,
     hard makes it hard for all. Fewer than ``least`` stretches give no finite interval.
     """
     arrays = [np.asarray(each, dtype=float) for each in series]
-    value = statistic(*(array.mean(axis=0) for array in arrays))
+    value = float(statistic(*(array.mean(axis=0) for array in arrays)))
     if not math.isfinite(value) or len(arrays[0]) < least:
         return Interval(value, -math.inf, math.inf)
     block = max(block_length(array.reshape(len(array), -1).mean(axis=1)) for array in arrays)
@@ -107,13 +117,15 @@ def of_median(values: ArrayLike) -> Interval:
     return Interval(float(np.median(array)), float(low), float(high))
 
 
-def stretches(
-    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows, count: int = 50
-) -> dict[str, list[float]]:
-    """The MSE of fitted forecasters, mean over seeds and nodes, in consecutive stretches of ``windows``, by model.
+def in_stretches(values: ArrayLike, count: int = 50) -> list[float]:
+    """The means of ``values`` [times, ...], consecutive in time, in at most ``count`` stretches of equal length."""
+    array = np.asarray(values, dtype=float)
+    parts = np.array_split(array, min(count, len(array)))
+    return np.array([part.mean(axis=0) for part in parts]).tolist()
 
-    At most ``count`` stretches, as equal in length as can be, and never shorter than one moment.
-    """
-    table = losses(models, windows)
-    parts = np.array_split(table.to_numpy(), min(count, len(table)))
-    return dict(zip(table, np.array([part.mean(axis=0) for part in parts]).T.tolist(), strict=True))
+
+def stretches(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
+) -> dict[str, list[float]]:
+    """The MSE of fitted forecasters, mean over seeds and nodes, in consecutive stretches of ``windows``, by model."""
+    return {name: in_stretches(errors) for name, errors in losses(models, windows).items()}

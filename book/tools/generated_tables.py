@@ -59,6 +59,7 @@ MODULES = (
     "forecastability",
     "leaks",
     "planted_leaks",
+    "same_rows",
     "generalisation",
     "load_states",
     "experiments",
