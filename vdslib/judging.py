@@ -161,8 +161,8 @@ def smaller_gap(found: Mapping[str, Any]) -> Finding:
 
     gaps = over_seeds(overfitting_gap, *losses[:2]), over_seeds(overfitting_gap, *losses[2:])
     reduced = over_seeds(reduction, *losses)
-    words = [words(gap, ".3g") for gap in gaps]
-    measured = f"gap {words[0]} without guards, {words[1]} with"
+    shown = [words(gap, ".3g") for gap in gaps]
+    measured = f"gap {shown[0]} without guards, {shown[1]} with"
     if not math.isfinite(gaps[0].value) or gaps[0].high <= 0:
         return Finding(UNTESTABLE, measured, threshold=GAP_TARGET)
     if gaps[0].low <= 0:  # is there a gap at all?
@@ -295,9 +295,9 @@ def missing(measurement: str) -> Callable[[Mapping[str, Any]], Finding]:
 
 def curves_tell(found: Mapping[str, Any]) -> Finding:
     """Do curves without guards look like overfitting just where early stopping would have helped (3.2, 5)?"""
+    read = [reading == "overfitting" for reading in found["readings"]["no guards"]]
     errors = (_numbers(found["arm_test_mse"][arm]) for arm in ("no guards", "early stopping"))
     rises = [_rise(*pair) for pair in zip(*errors, strict=True)]
-    read = [reading == "overfitting" for reading in found["readings"]["no guards"]]
     agreed = sum(a == (rise > LEAST_EFFECT) for a, rise in zip(read, rises, strict=True))
     measured = f"curves and test error agree for {agreed} of {_count(len(read), 'seed')}"
     if not np.isfinite(rises).all():
