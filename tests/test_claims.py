@@ -53,7 +53,8 @@ def test_replacing_the_network_flips_the_named_verdicts(data):
 
 
 def test_a_forecaster_that_needs_the_order_is_seen(data):
-    assert judged(data, Ridge().fit(data.train_full))["mse-below-target"] == "holds"
+    # its error is below the goal, but by a few jumps in the test part
+    assert judged(data, Ridge().fit(data.train_full))["mse-below-target"] == "undecided"
     shuffled = claims.shuffled_history(data.test)
     assert (shuffled.x[:, -1] == data.test.x[:, -1]).all() and not (shuffled.x == data.test.x).all()
     assert np.allclose(np.sort(shuffled.x, axis=1), np.sort(data.test.x, axis=1))
