@@ -135,6 +135,26 @@ def test_the_title_carries_the_number_of_the_paper_s_section(path):
     assert re.match(rf"# {re.escape(number)} \w", text_of(path))
 
 
+def test_the_chapters_that_look_at_the_test_part_are_named():
+    """Chapter 3.3 says which of them judge forecasts on the recording's last part, and it misses none."""
+    judging = set()
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        if re.search(r"\b(?!prepared)\w+\.test\b(?!\.y\[:3)|\bx_test\b|leaks\.run\(", code):
+            judging.add(path.stem)
+    section = re.search(
+        r"^## The test part$(.*?)^## ",
+        text_of(ROOT / "notebooks" / "3-3-experiment.ipynb"),
+        re.MULTILINE | re.DOTALL,
+    )
+    named = set(re.findall(r"\]\((\d[\w-]*)\.ipynb\)", section[1]))
+    assert named == judging - {"3-3-experiment"}
+    assert len(judging) == 6 and "in six chapters" in " ".join(section[1].split())
+    for path in NOTEBOOKS:
+        assert not re.search(r"^#+ .*test part, once", text_of(path), re.MULTILINE)
+
+
 # ---------------------------------------------------------------------------------------- top-level texts
 
 
