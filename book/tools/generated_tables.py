@@ -56,6 +56,7 @@ MODULES = (
     "significance",
     "standings",
     "forecastability",
+    "splits",
     "leaks",
     "planted_leaks",
     "generalisation",
