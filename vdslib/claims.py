@@ -14,9 +14,11 @@ import pandas as pd
 from vdslib import experiments
 from vdslib.baselines import Forecasts
 from vdslib.evaluation import mse
-from vdslib.judging import MSE_TARGET, VERDICTS, Claim, Finding, Results
+from vdslib.judging import MSE_TARGET
 from vdslib.preparation import Prepared, Windows
 from vdslib.statements import CLAIMS
+from vdslib.uncertainty import stretches
+from vdslib.verdicts import VERDICTS, Claim, Finding, Results
 
 __all__ = [
     "CLAIMS",
@@ -27,6 +29,7 @@ __all__ = [
     "evidence",
     "shuffled_history",
     "table",
+    "tested",
     "verdicts",
     "where_decided",
 ]
@@ -51,25 +54,44 @@ def evidence(
     network: str,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What the experiment's chapter records of fitted forecasters; each list holds one value for each seed.
+    """What the experiment's chapter records of fitted forecasters.
 
     `models` by name, among them `network`, "mean", "persistence"; `arms` of the study of the guards by
-    name, among them "no guards" and "all guards". All MSEs on the scale of `data`, dropout off.
+    name, among them "no guards" and "all guards". All MSEs on the scale of `data`, dropout off: a list with one value
+    for each seed where a sequence was given, else a number; and of the test part (validation: all guards) in stretches
+    of time, mean over seeds.
     """
+    shuffled = {network: models[network]}
     return {
         "network": network,
-        "test_mse": {name: _errors(given, data.test) for name, given in models.items()},
-        "shuffled_mse": _errors(models[network], shuffled_history(data.test, seed)),
-        "arm_train_mse": {name: _errors(given, data.train) for name, given in arms.items()},
-        "arm_validation_mse": {name: _errors(given, data.validation) for name, given in arms.items()},
-        "arm_test_mse": {name: _errors(given, data.test) for name, given in arms.items()},
+        **tested(models, data.test),
+        "shuffled_mse": _errors(shuffled, shuffled_history(data.test, seed))[network],
+        "shuffled_stretches": stretches(shuffled, shuffled_history(data.test, seed))[network],
+        "arm_train_mse": _errors(arms, data.train),
+        "arm_validation_mse": _errors(arms, data.validation),
+        "validation_stretches": stretches({"all guards": arms["all guards"]}, data.validation)["all guards"],
+        "arm_test_mse": _errors(arms, data.test),
+        "arm_test_stretches": stretches(arms, data.test),
     }
 
 
-def _errors(given: Forecasts | Sequence[Forecasts], windows: Windows) -> list[float]:
-    """The MSE of one forecaster, or of each of several."""
-    several = given if isinstance(given, Sequence) else [given]
-    return [mse(windows.y, forecaster.forecast(windows)) for forecaster in several]
+def tested(models: Mapping[str, Forecasts | Sequence[Forecasts]], test: Windows) -> dict[str, Any]:
+    """Test errors as `evidence` records them, for `vdslib.judging.gain` of any two of `models`."""
+    return {"test_mse": _errors(models, test), "test_stretches": stretches(models, test)}
+
+
+def _errors(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
+) -> dict[str, float | list[float]]:
+    """The MSE of each forecaster, or of each of several."""
+
+    def error(forecaster: Forecasts) -> float:
+        return mse(windows.y, forecaster.forecast(windows))
+
+    return {
+        name: [error(each) for each in given] if isinstance(given, Sequence) else error(given)
+        for name, given in models.items()
+    }
 
 
 def table() -> pd.DataFrame:
@@ -81,7 +103,8 @@ def table() -> pd.DataFrame:
 def verdicts(results: Results) -> pd.DataFrame:
     """Each claim with what was measured and its verdict, from what the chapters recorded.
 
-    Columns: key, section, claim, test, threshold, measured, verdict, chapter, cell, why.
+    Columns: key, section, claim, test, threshold, measured, low, high, verdict, chapter, cell, why. `low` and `high`
+    are the 95% interval of the value that the threshold is about, where there is one.
     """
     rows = []
     for claim in CLAIMS:
@@ -90,6 +113,8 @@ def verdicts(results: Results) -> pd.DataFrame:
             {
                 **{name: getattr(claim, name) for name in ("key", "section", "claim", "test", "threshold")},
                 "measured": finding.measured,
+                "low": finding.low,
+                "high": finding.high,
                 "verdict": finding.verdict,
                 **{name: getattr(claim, name) for name in ("chapter", "cell", "why")},
             }

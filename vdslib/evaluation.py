@@ -98,11 +98,12 @@ class Shift(NamedTuple):
 
 
 def shift_test(y_true: ArrayLike, y_pred: ArrayLike, max_shift: int = 10) -> Shift:
-    """Does a forecast merely repeat the past? Both arguments [samples], consecutive in time.
+    """Against which past values does a forecast fit? Both arguments [samples], consecutive in time.
 
-    A forecaster h steps ahead whose best shift is h returns the last known value. Every shift is judged on
-    the same forecasts, those from sample ``max_shift`` on. NaN in ``y_true`` marks a gap, and the forecasts within
-    ``max_shift`` behind it are left out. (On a random walk that shift is right: read it together with skill.)
+    A copy of the last known value, h steps ahead, has its best shift at h, with an error of 0 there. The reverse does
+    not follow: the best forecast of any AR(1) process has its best shift at h too. Compare ``errors`` with those of a
+    linear model, and see the skill. Every shift is judged on the same forecasts, those from sample ``max_shift`` on.
+    NaN in ``y_true`` marks a gap, and the forecasts within ``max_shift`` behind it are left out.
     """
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.ndim != 1 or true.shape != predicted.shape or len(true) <= max_shift:

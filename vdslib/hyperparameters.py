@@ -129,6 +129,19 @@ def effects(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     return pd.DataFrame.from_dict(rows, orient="index"), spread
 
 
+def by_seed(trials: pd.DataFrame, effects: pd.DataFrame) -> tuple[dict[str, list[float]], list[float]]:
+    """What the two results of `effects` are means and a median of: for each name the difference between its worst and
+    its best value, one for each seed; and what seeds do to each setting."""
+    wide = trials.pivot_table(index=["name", "value"], columns="seed", values="mse", dropna=False)
+    rows = effects[["worst value", "best value"]].astype(float)
+    differences = {
+        name: (wide.loc[name, worst] - wide.loc[name, best]).tolist()
+        for name, worst, best in rows.itertuples()
+    }
+    groups = trials.groupby(["name", "value"], sort=False)["mse"]
+    return differences, (groups.max() - groups.min()).dropna().tolist()
+
+
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
     """Values for a trial of Optuna from the space of a random plan: a list is a choice, low and high are an interval."""
     values: dict[str, Any] = {}

@@ -1,0 +1,131 @@
+"""How sure a measured value is: 95% intervals over seeds, over blocks of time, and of a count.
+
+A *statistic* is a function of mean errors, such as the skill 1 - a / b. It is taken at the means; how far it
+would move with other seeds or at another time gives its interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from arch.bootstrap import StationaryBootstrap
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from vdslib.baselines import Forecasts
+from vdslib.preparation import Windows
+from vdslib.significance import block_length, losses
+
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "both",
+    "in_stretches",
+    "of_count",
+    "of_median",
+    "over_seeds",
+    "over_time",
+    "stretches",
+]
+
+LEVEL = 0.95
+
+Statistic = Callable[..., float]
+
+
+class Interval(NamedTuple):
+    """A value with the ends of its interval; both are infinite where one run is all there is."""
+
+    value: float
+    low: float
+    high: float
+
+    def __neg__(self) -> Interval:
+        return Interval(-self.value, -self.high, -self.low)
+
+
+def over_seeds(statistic: Statistic, *values: float | Sequence[float]) -> Interval:
+    """The interval of a statistic of means over seeds: Student's t on the values left out one by one (jackknife).
+
+    Each of ``values`` is a list with one value for each seed, the seeds in one order, so that what a seed does to all
+    of them cancels; or a bare number, in which there is no chance. Of plain means it is the usual t interval, of
+    differences the paired one. ValueError where lists differ in length.
+    """
+    arrays = [np.asarray(value, dtype=float) for value in values]
+    value = float(statistic(*(array.mean() for array in arrays)))
+    lists = [array for array in arrays if array.ndim]
+    if not lists:
+        return Interval(value, value, value)
+    n = len(lists[0])
+    if any(len(array) != n for array in lists):
+        raise ValueError(f"need one value for each seed: {', '.join(str(len(array)) for array in lists)}")
+    if n < 2:
+        return Interval(value, -math.inf, math.inf)
+    without = [
+        statistic(*(np.delete(array, i).mean() if array.ndim else array for array in arrays))
+        for i in range(n)
+    ]
+    error = (n - 1) * float(np.std(without, ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
+    return Interval(value, value - half, value + half)
+
+
+def over_time(statistic: Statistic, *series: ArrayLike, repetitions: int = 1000, least: int = 10) -> Interval:
+    """The interval of a statistic of means over time, by a stationary block bootstrap (arch), from seed 0.
+
+    ``series`` [stretches] or [stretches, values], consecutive in time and drawn together, since what makes one stretch
+    hard makes it hard for all. Fewer than ``least`` stretches give no finite interval.
+    """
+    arrays = [np.asarray(each, dtype=float) for each in series]
+    value = float(statistic(*(array.mean(axis=0) for array in arrays)))
+    if not math.isfinite(value) or len(arrays[0]) < least:
+        return Interval(value, -math.inf, math.inf)
+    block = max(block_length(array.reshape(len(array), -1).mean(axis=1)) for array in arrays)
+    bootstrap = StationaryBootstrap(block, *arrays, seed=0)
+    drawn = bootstrap.apply(lambda *parts: statistic(*(part.mean(axis=0) for part in parts)), repetitions)
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def both(first: Interval, *others: Interval) -> Interval:
+    """The interval of a value that has several independent reasons to be off: their half lengths add up as squares.
+
+    Each side by itself (the method of variance estimates recovery, Zou and Donner 2008). The value is the first one's.
+    """
+    intervals = (first, *others)
+    below = math.hypot(*(each.value - each.low for each in intervals))
+    above = math.hypot(*(each.high - each.value for each in intervals))
+    return Interval(first.value, first.value - below, first.value + above)
+
+
+def of_count(count: int, among: int) -> Interval:
+    """The exact binomial interval (Clopper and Pearson) of the share ``count`` / ``among``."""
+    low, high = stats.binomtest(count, among).proportion_ci(LEVEL, method="exact")
+    return Interval(count / among, float(low), float(high))
+
+
+def of_median(values: ArrayLike) -> Interval:
+    """The interval of a median, between two of the values (scipy); infinite where they are too few."""
+    array = np.asarray(values, dtype=float)
+    ends = stats.quantile_test(array, p=0.5).confidence_interval(LEVEL)
+    low, high = (
+        end if math.isfinite(end) else sign * math.inf for end, sign in zip(ends, (-1, 1), strict=True)
+    )
+    return Interval(float(np.median(array)), float(low), float(high))
+
+
+def in_stretches(values: ArrayLike, count: int = 50) -> list[float]:
+    """The means of ``values`` [times, ...], consecutive in time, in at most ``count`` stretches of equal length."""
+    array = np.asarray(values, dtype=float)
+    parts = np.array_split(array, min(count, len(array)))
+    return np.array([part.mean(axis=0) for part in parts]).tolist()
+
+
+def stretches(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
+) -> dict[str, list[float]]:
+    """The MSE of fitted forecasters, mean over seeds and nodes, in consecutive stretches of ``windows``, by model."""
+    return {name: in_stretches(errors) for name, errors in losses(models, windows).items()}
