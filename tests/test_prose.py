@@ -94,9 +94,39 @@ def test_the_retracted_article_is_marked_in_list_and_text(references):
 
 @pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: path.name)
 def test_citations_have_an_entry(references, path):
+    assert keys_cited(path) <= set(references)
+
+
+def keys_cited(path):
+    """Keys of the works that a page or notebook cites."""
     cited = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(path))
-    keys = {key.strip() for group in cited for key in group.split(",")}
-    assert keys <= set(references)
+    return {key.strip() for group in cited for key in group.split(",")}
+
+
+def test_every_entry_is_cited(references):
+    """The twelve of the paper are what the paper cites; each of the others has to serve a sentence of the book."""
+    ours = {key for key, entry in references.items() if entry.fields["keywords"] == "book"}
+    assert ours - set().union(*map(keys_cited, [*PAGES, *NOTEBOOKS])) == set()
+
+
+NEEDED = {
+    "article": ("journal", "volume", "pages"),
+    "inproceedings": ("booktitle", "pages"),
+    "incollection": ("booktitle", "publisher", "volume", "pages"),
+    "book": ("publisher",),
+    "misc": ("howpublished",),
+}
+
+
+def test_every_entry_is_complete_for_its_type(references):
+    for key, entry in references.items():
+        assert entry.persons["author"] and entry.fields["title"] and entry.fields["year"], key
+        needed = set(NEEDED[entry.type])
+        if entry.fields.get("journal") == "arXiv preprint":  # has an address in place of volume and pages
+            needed = {"doi"}
+        if "number" in entry.fields:  # issues that are counted through, without volumes
+            needed -= {"volume"}
+        assert needed - set(entry.fields) == set(), key
 
 
 # ------------------------------------------------------------------------------------------------ glossary

@@ -34,6 +34,7 @@ __all__ = [
     "best_so_far",
     "effects",
     "errors",
+    "fresh_seeds",
     "job",
     "leads",
     "one_at_a_time",
@@ -158,6 +159,16 @@ def leads(
         for _ in range(repetitions)
     ]
     return np.array([each[joint] - each[list(single)].max() for each in sizes])
+
+
+def fresh_seeds(table: pd.DataFrame, values: Mapping[str, Any], first: int, count: int) -> list[int]:
+    """The ``count`` lowest seeds from ``first`` on from which no trial of the table was trained with these values.
+
+    A setting that was chosen for its error is judged by seeds that had no part in the choice.
+    """
+    alike = (table[list(NAMES)] == pd.Series(values)[list(NAMES)]).all(axis=1)
+    used = set(table.loc[alike, "seed"])
+    return [seed for seed in range(first, first + count + len(used)) if seed not in used][:count]
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
