@@ -4,12 +4,13 @@ import ast
 import inspect
 import re
 
+import imblearn.over_sampling
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import experiments, forecastability, hyperparameters, leaks, splits
+from vdslib import experiments, forecastability, hyperparameters, leaks, planted_leaks, splits
 from vdslib.testbed import workload
 
 ROOT = experiments.root()
@@ -116,3 +117,18 @@ def test_the_chosen_setting_is_trained_from_seeds_that_did_not_choose_it():
     assert len(set(seeds)) == 5 and min(seeds) >= 1
     assert row["seed"] in set(table.loc[same, "seed"]) and not set(seeds) & set(table.loc[same, "seed"])
     assert hyperparameters.fresh_seeds(table, row.to_dict() | {"units": 7}, 3, 2) == [3, 4]
+
+
+def test_the_balancing_library_has_no_smote_for_a_number():
+    names = {name.lower() for name in dir(imblearn.over_sampling)}
+    assert "smote" in names and not names & {"smoter", "smogn"}
+    text = prose("3-4-load-states")
+    assert "torgo2013" in text and "branco2017" in text
+
+
+def test_a_scaler_on_all_rows_moves_a_bad_skill_and_no_ratio_of_errors_far():
+    runs = leaks.run(["scaler on all rows"], planted_leaks.case, range(1, 4), networks=False)
+    errors = runs.pivot_table(index="model", columns="arm", values="error")
+    factors = errors["leaky"] / errors["clean"]
+    assert factors.max() < 0.2 and factors.max() / factors.min() - 1 < 0.25
+    assert leaks.summary(runs).loc["scaler on all rows", "skill_gain"] < -1
