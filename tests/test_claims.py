@@ -53,7 +53,8 @@ def test_replacing_the_network_flips_the_named_verdicts(data):
 
 
 def test_a_forecaster_that_needs_the_order_is_seen(data):
-    assert judged(data, Ridge().fit(data.train_full))["mse-below-target"] == "holds"
+    # its error is below the goal, but by a few jumps in the test part
+    assert judged(data, Ridge().fit(data.train_full))["mse-below-target"] == "undecided"
     shuffled = claims.shuffled_history(data.test)
     assert (shuffled.x[:, -1] == data.test.x[:, -1]).all() and not (shuffled.x == data.test.x).all()
     assert np.allclose(np.sort(shuffled.x, axis=1), np.sort(data.test.x, axis=1))
@@ -351,6 +352,72 @@ def test_a_finding_holds_the_interval_that_decides():
     shown = claims.verdicts(GOOD).set_index("key")
     assert shown.loc["needs-lstm", "low"] < 0.25 < shown.loc["needs-lstm", "high"]  # 0.015 against 0.02
     assert "95%: " in shown.loc["needs-lstm", "measured"]
+
+
+def moved(value, random, share):
+    """Recorded numbers as another processor would have them: each list item by about `share` of itself."""
+    if isinstance(value, dict):
+        return {name: moved(item, random, share) for name, item in value.items()}
+    if isinstance(value, list):
+        return [
+            moved(item, random, share)
+            if isinstance(item, (list, dict))
+            else item * (1 + share * random.normal())
+            for item in value
+        ]
+    return value  # a bare number has no chance in it
+
+
+def on_another_processor(results, seed):
+    """Results of chapters with everything moved that training decides.
+
+    By how much was measured with starting weights moved by a millionth: errors of single seeds by some per cent, those
+    of trainings that nothing stops and of networks on machines by more, means over seeds and stretches by less; which
+    curves look like overfitting is a matter of chance.
+    """
+    random = np.random.default_rng(seed)
+    shares = {"stretches": 0.02, "unguarded": 0.08, "machine_mse": 0.15, "states_foreseen": 0.01}
+    again = json.loads(json.dumps(results))
+    for chapter in again.values():
+        for name, value in chapter.items():
+            share = next((share for part, share in shares.items() if part in name), 0.04)
+            if name == "readings":
+                chapter[name] = {
+                    arm: random.choice(["overfitting", "good"], len(read)).tolist()
+                    for arm, read in value.items()
+                }
+            elif name == "results":
+                for row in value:
+                    row |= {
+                        part: row[part] + 0.01 * random.normal()
+                        for part in ("overload_recall", "balanced_accuracy")
+                    }
+            else:
+                chapter[name] = moved(value, random, share)
+    again["3-3-experiment"]["arm_test_mse"]["no guards"] = moved(
+        results["3-3-experiment"]["arm_test_mse"]["no guards"], random, 0.08
+    )
+    return again
+
+
+def test_another_processor_turns_no_verdict_round():
+    """On what the chapters recorded at their defaults, as far as judges need it, rounded to four digits."""
+    results = json.loads((experiments.root() / "tests" / "recorded_results.json").read_text())
+    seen = {key: set() for key in KEYS}
+    for seed in range(10):
+        for key, verdict in (
+            claims.verdicts(on_another_processor(results, seed)).set_index("key")["verdict"].items()
+        ):
+            seen[key].add(verdict)
+    judged = {key: verdicts for key, verdicts in seen.items() if verdicts.isdisjoint({"not run", UNKNOWN})}
+    assert len(judged) >= 20
+    turned = {
+        key: verdicts
+        for key, verdicts in judged.items()
+        if verdicts & {HOLDS, CONSTANT} and FAILS in verdicts
+    }
+    assert turned == {}
+    assert {HOLDS, FAILS, OPEN} <= set.union(*judged.values())  # and it is not that nothing is ever decided
 
 
 def test_what_was_not_recorded_is_not_run():

@@ -82,6 +82,16 @@ def test_an_effect_is_found_and_luck_is_none():
     assert effects.loc["units", "effect"] == pytest.approx(0.5, abs=0.05)
 
 
+def test_effects_and_ranges_by_seed_are_what_the_effects_are_made_of():
+    trials = hyperparameters.one_at_a_time(made_up(0.01, 0.002))
+    effects, spread = hyperparameters.effects(trials)
+    differences, ranges = hyperparameters.by_seed(trials, effects)
+    for name in NAMES:
+        assert np.mean(differences[name]) == pytest.approx(effects.loc[name, "effect"])
+        assert len(differences[name]) == trials["seed"].nunique()
+    assert np.median(ranges) == pytest.approx(spread)
+
+
 def test_a_diverged_setting_is_neither_best_nor_worst():
     table = made_up(effect=0.5, noise=0.1)
     table.loc[table["units"] == 2, "validation_mse"] = np.nan

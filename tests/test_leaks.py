@@ -9,7 +9,8 @@ from sklearn.model_selection import TimeSeriesSplit, train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from synthetic import recording
 
-from vdslib import audits, guards, leaks, models, planted_leaks, telemetry, training
+from vdslib import audits, guards, judging, leaks, models, planted_leaks, same_rows, telemetry, training
+from vdslib.baselines import Persistence
 from vdslib.guards import LEAKS, LeakError
 from vdslib.preparation import USAGES, divide, folds, prepare, resample
 
@@ -322,6 +323,18 @@ def test_the_arms_differ_in_the_leak_alone():
     assert leaky.watched is clean.test and leaky.train is clean.train
     clean, leaky = leaks.arms("scaler per split", case, 1)
     np.testing.assert_array_equal(clean.train.x, leaky.train.x)
+
+
+def test_a_random_split_is_compared_on_rows_that_both_splits_test_on():
+    case = planted_leaks.case("random split", 1)
+    found = same_rows.random_split(case, [1, 2])
+    clean, leaky = (np.array(found["same_rows_mse"][arm]) for arm in ("clean", "leaky"))
+    assert (leaky < 0.1 * clean).all()  # on a walk, whoever knows both neighbours in time looks up the answer
+    assert judging.unbiased(found).verdict == "does not hold"
+    last = same_rows.random_split(case, [1, 2], Persistence)
+    assert last["same_rows_mse"]["clean"] == last["same_rows_mse"]["leaky"]  # the rows are the same
+    assert last["same_rows_stretches"]["clean"] == last["same_rows_stretches"]["leaky"]
+    assert len(last["same_rows_stretches"]["clean"]) >= 10
 
 
 def test_balanced_error_by_hand():

@@ -88,6 +88,15 @@ def test_images_have_alternative_text_made_from_their_data(path: Path) -> None:
 
 
 @every_notebook
+def test_tables_in_markdown_are_rendered_as_tables(path: Path) -> None:
+    """MyST-NB reads a cell's Markdown output as CommonMark, which has no tables, unless the cell says otherwise."""
+    for cell in code(read(path)):
+        shown = "".join(output.get("data", {}).get("text/markdown", "") for output in cell.outputs)
+        if "| --- |" in shown or "tables.markdown(" in cell.source:
+            assert cell.metadata.get("mystnb", {}).get("markdown_format") == "myst", cell.source
+
+
+@every_notebook
 def test_cells_are_short(path: Path) -> None:
     lengths = sorted(
         len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(read(path))

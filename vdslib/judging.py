@@ -206,16 +206,16 @@ def validation_judges(found: Mapping[str, Any]) -> Finding:
 
     test, test_time = _errors(found, "test", found["network"])
     part, part_time = (
-        _numbers(found["arm_validation_mse"]["all guards"]),
-        _numbers(found["validation_stretches"]),
+        _numbers(value)
+        for value in (found["arm_validation_mse"]["all guards"], found["validation_stretches"])
     )
     folds = _numbers(found["cv_mse"])  # [seeds, folds]
-    means = [test.mean(), part.mean(), folds.mean()]
+    means = test.mean(), part.mean(), folds.mean()
     parts = [
         over_seeds(lead, test, part, folds.mean(axis=1)),
-        over_time(lambda mean: lead(mean, *means[1:]), test_time),
+        over_time(lambda mean: lead(mean, means[1], means[2]), test_time),
         over_time(lambda mean: lead(means[0], mean, means[2]), part_time),
-        over_seeds(lambda mean: lead(*means[:2], mean), folds.mean(axis=0)),
+        over_seeds(lambda mean: lead(means[0], means[1], mean), folds.mean(axis=0)),
     ]
     nearer = both(*parts)
     measured = "test {:.4g}, one validation part {:.4g}, folds {:.4g}".format(*means)

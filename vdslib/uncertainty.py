@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from arch.bootstrap import StationaryBootstrap
 from numpy.typing import ArrayLike
-from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
 from vdslib.baselines import Forecasts
 from vdslib.preparation import Windows
@@ -47,7 +48,7 @@ class Interval(NamedTuple):
         return Interval(-self.value, -self.high, -self.low)
 
 
-def over_seeds(statistic: Statistic, *values: float | Sequence[float]) -> Interval:
+def over_seeds(statistic: Statistic, *values: ArrayLike) -> Interval:
     """The interval of a statistic of means over seeds: Student's t on the values left out one by one (jackknife).
 
     Each of ``values`` is a list with one value for each seed, the seeds in one order, so that what a seed does to all
@@ -68,8 +69,8 @@ def over_seeds(statistic: Statistic, *values: float | Sequence[float]) -> Interv
         statistic(*(np.delete(array, i).mean() if array.ndim else array for array in arrays))
         for i in range(n)
     ]
-    error = (n - 1) * float(np.std(without, ddof=1)) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
+    low, high = DescrStatsW(np.multiply(n - 1, without)).tconfint_mean(1 - LEVEL)
+    half = float(high - low) / 2
     return Interval(value, value - half, value + half)
 
 
@@ -85,7 +86,9 @@ def over_time(statistic: Statistic, *series: ArrayLike, repetitions: int = 1000,
         return Interval(value, -math.inf, math.inf)
     block = max(block_length(array.reshape(len(array), -1).mean(axis=1)) for array in arrays)
     bootstrap = StationaryBootstrap(block, *arrays, seed=0)
-    drawn = bootstrap.apply(lambda *parts: statistic(*(part.mean(axis=0) for part in parts)), repetitions)
+    drawn = bootstrap.apply(
+        lambda *parts: np.array(statistic(*(part.mean(axis=0) for part in parts))), repetitions
+    )
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, min(float(low), value), max(float(high), value))
 
@@ -103,17 +106,15 @@ def both(first: Interval, *others: Interval) -> Interval:
 
 def of_count(count: int, among: int) -> Interval:
     """The exact binomial interval (Clopper and Pearson) of the share ``count`` / ``among``."""
-    low, high = stats.binomtest(count, among).proportion_ci(LEVEL, method="exact")
+    low, high = proportion_confint(count, among, 1 - LEVEL, method="beta")
     return Interval(count / among, float(low), float(high))
 
 
 def of_median(values: ArrayLike) -> Interval:
-    """The interval of a median, between two of the values (scipy); infinite where they are too few."""
+    """The interval of a median: the values at the ranks that the exact binomial interval of one half reaches to."""
     array = np.asarray(values, dtype=float)
-    ends = stats.quantile_test(array, p=0.5).confidence_interval(LEVEL)
-    low, high = (
-        end if math.isfinite(end) else sign * math.inf for end, sign in zip(ends, (-1, 1), strict=True)
-    )
+    ranks = proportion_confint(len(array) / 2, len(array), 1 - LEVEL, method="beta")
+    low, high = np.quantile(array, ranks[0], method="lower"), np.quantile(array, ranks[1], method="higher")
     return Interval(float(np.median(array)), float(low), float(high))
 
 
@@ -128,4 +129,4 @@ def stretches(
     models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
 ) -> dict[str, list[float]]:
     """The MSE of fitted forecasters, mean over seeds and nodes, in consecutive stretches of ``windows``, by model."""
-    return {name: in_stretches(errors) for name, errors in losses(models, windows).items()}
+    return {str(name): in_stretches(errors) for name, errors in losses(models, windows).items()}
