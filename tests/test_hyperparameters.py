@@ -152,3 +152,16 @@ def test_the_command_makes_runs_and_table(tmp_path, monkeypatch):
         > 0
     )
     assert len(list((tmp_path / "runs" / "hyperparameters").iterdir())) == 2
+
+
+def test_a_pair_that_tells_more_is_seen_and_one_that_tells_nothing_is_not():
+    random = np.random.default_rng(0)
+    trials = pd.DataFrame(random.standard_normal((64, 2)), columns=["a", "b"])
+    trials = trials.assign(sum=trials["a"] + trials["b"], copy=trials["a"])
+    trials["validation_mse"] = trials["sum"] + 0.1 * random.standard_normal(64)
+    trials.loc[3, "validation_mse"] = np.nan  # diverged
+    assert np.quantile(hyperparameters.leads(trials, ["a", "b"], "sum"), 0.025) > 0
+    assert (hyperparameters.leads(trials, ["a", "b"], "copy") <= 0).all()
+    whole = hyperparameters.leads(trials, ["a"], "sum", repetitions=2000).mean()
+    ranks = trials[["a", "sum"]].corrwith(trials["validation_mse"], method="spearman").abs()
+    assert whole == pytest.approx(ranks["sum"] - ranks["a"], abs=0.02)

@@ -7,97 +7,13 @@ import runpy
 import shlex
 
 import generated_tables
-import nbformat
 import pytest
 import yaml
-from pybtex.database import parse_file
+from prose import BOOK, NOTEBOOKS, PAGES, ROOT, blocks, text_of
 
 from vdslib import baselines, cli, experiments, runs, sources, sweep, telemetry
 from vdslib.damage import FAULTS
 from vdslib.testbed import recorder, workload
-
-ROOT = experiments.root()
-BOOK = ROOT / "book"
-PAGES = sorted(BOOK.glob("*.md"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-# the references of the paper in its order, by DOI as printed there
-PAPER = [
-    "10.48550/arXiv.2207.02937",
-    "10.1186/s13638-019-1605-z",
-    "10.3390/math12020200",
-    "10.3390/s24103004",
-    "10.3390/info15030136",
-    "10.3390/technologies12060081",
-    "10.1007/s10723-024-09746-6",
-    "10.1186/s13677-021-00276-0",
-    "10.1186/s13677-022-00362-x",
-    "10.1186/s43067-023-00081-6",
-    "10.48550/arXiv.1605.08695",
-    "10.1613/jair.953",
-]
-
-
-@pytest.fixture(scope="module")
-def references():
-    return parse_file(BOOK / "references.bib").entries
-
-
-def text_of(path):
-    """The prose of a page or of a notebook's Markdown cells."""
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return path.read_text(encoding="utf-8")
-
-
-def blocks(path, language):
-    """Contents of the fenced blocks of a language in a page."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-
-
-# ---------------------------------------------------------------------------------------------- references
-
-
-def test_dois_are_well_formed(references):
-    for key, entry in references.items():
-        if "doi" in entry.fields:
-            assert re.fullmatch(r"10\.\d{4,9}/[!-~]+", entry.fields["doi"]), key
-
-
-def test_the_twelve_references_of_the_paper_are_there_in_its_order(references):
-    ours = {
-        int(entry.fields["place"]): entry.fields["doi"]
-        for entry in references.values()
-        if entry.fields["keywords"] == "paper"
-    }
-    assert [ours[place] for place in sorted(ours)] == PAPER
-
-
-def test_every_other_reference_is_shown_too(references):
-    kinds = {entry.fields["keywords"] for entry in references.values()}
-    assert kinds == {"paper", "book"}
-    shown = re.findall(r':filter: keywords % "(\w+)"', text_of(BOOK / "bibliography.md"))
-    assert sorted(shown) == ["book", "paper"]
-
-
-def test_the_retracted_article_is_marked_in_list_and_text(references):
-    entry = next(entry for entry in references.values() if entry.fields["doi"] == PAPER[8])
-    assert "RETRACTED ARTICLE" in entry.fields["title"]
-    assert "RETRACTED" in entry.fields["note"]
-    page = text_of(BOOK / "bibliography.md")
-    warning = re.search(r":::\{warning\}(.*?):::", page, re.DOTALL)
-    assert warning and "**retracted article**" in warning[1] and f"`{entry.key}`" in warning[1]
-
-
-@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: path.name)
-def test_citations_have_an_entry(references, path):
-    cited = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(path))
-    keys = {key.strip() for group in cited for key in group.split(",")}
-    assert keys <= set(references)
-
 
 # ------------------------------------------------------------------------------------------------ glossary
 
@@ -133,26 +49,6 @@ def test_terms_used_are_in_the_glossary(path):
 def test_the_title_carries_the_number_of_the_paper_s_section(path):
     number = ".".join(re.match(r"[\d-]*\d", path.stem)[0].split("-"))
     assert re.match(rf"# {re.escape(number)} \w", text_of(path))
-
-
-def test_the_chapters_that_look_at_the_test_part_are_named():
-    """Chapter 3.3 says which of them judge forecasts on the recording's last part, and it misses none."""
-    judging = set()
-    for path in NOTEBOOKS:
-        cells = nbformat.read(path, as_version=4).cells
-        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-        if re.search(r"\b(?!prepared)\w+\.test\b(?!\.y\[:3)|\bx_test\b|leaks\.run\(", code):
-            judging.add(path.stem)
-    section = re.search(
-        r"^## The test part$(.*?)^## ",
-        text_of(ROOT / "notebooks" / "3-3-experiment.ipynb"),
-        re.MULTILINE | re.DOTALL,
-    )
-    named = set(re.findall(r"\]\((\d[\w-]*)\.ipynb\)", section[1]))
-    assert named == judging - {"3-3-experiment"}
-    assert len(judging) == 6 and "in six chapters" in " ".join(section[1].split())
-    for path in NOTEBOOKS:
-        assert not re.search(r"^#+ .*test part, once", text_of(path), re.MULTILINE)
 
 
 # ---------------------------------------------------------------------------------------- top-level texts

@@ -143,7 +143,7 @@ def test_settings_of_the_optimiser():
     model = training.compile(build(0), "sgd", 0.02, 0.9)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02) and model.optimizer.momentum == 0.9
     assert training.compile(build(0), "rmsprop", 0.1, 0.5).optimizer.momentum == 0.5
-    with pytest.raises(ValueError, match="adam has no momentum"):
+    with pytest.raises(ValueError, match="adam takes no momentum, beta_1 has its place"):
         training.compile(build(0), "adam", 0.01, 0.9)
     with pytest.raises(ValueError, match="unknown optimizer 'adamm'; valid are adam, rmsprop, sgd"):
         training.compile(build(0), "adamm")

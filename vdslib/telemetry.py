@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
-"""The optimisers by name, and whether each knows a momentum of its own."""
+"""The optimisers by name, and whether each takes an argument ``momentum``."""
 
 _STEPS_A_CALL = 256  # training steps that TensorFlow runs before it returns to Python
 # Weights from which on a network fills a core; a stack of smaller ones is faster than one after the other.
@@ -50,13 +50,15 @@ def compile(
 ) -> keras.Model:
     """Compile `model` for the mean squared error and return it.
 
-    `momentum` belongs to `sgd` and `rmsprop`; Adam keeps its own running mean of gradients, so a
-    momentum beside it raises ValueError, as does an unknown optimiser.
+    `momentum` belongs to `sgd` and `rmsprop`. In Adam, whose running mean of gradients is a momentum, Keras'
+    `beta_1` has its place, so a `momentum` beside it raises ValueError, as does an unknown optimiser.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; valid are {', '.join(OPTIMIZERS)}")
     if momentum and not OPTIMIZERS[optimizer]:
-        raise ValueError(f"{optimizer} has no momentum of its own; set momentum to 0, or take sgd or rmsprop")
+        raise ValueError(
+            f"{optimizer} takes no momentum, beta_1 has its place: set momentum to 0, or take sgd or rmsprop"
+        )
     chosen = {
         "adam": keras.optimizers.Adam,
         "rmsprop": keras.optimizers.RMSprop,

@@ -67,6 +67,7 @@ MODULES = (
     "uncertainty",
     "standings",
     "forecastability",
+    "splits",
     "leaks",
     "planted_leaks",
     "same_rows",
