@@ -1,4 +1,7 @@
-"""The quantiles of a network: its loss is the pinball loss, and its intervals hold their share."""
+"""The quantiles of a network: its loss is the pinball loss, its intervals hold their share, and it can be kept."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from vdslib import intervals
 from vdslib._tensorflow import keras
 from vdslib.preparation import prepare
 from vdslib.quantiles import QuantileForecaster, pinball_network
-from vdslib.training import Settings, seed_everything
+from vdslib.training import Forecaster, History, Settings, Trained, seed_everything
 
 
 def network(seed, outputs):
@@ -59,3 +62,47 @@ def test_coverage_is_within_two_points_on_an_autoregression(data, capsys):
     assert error == pytest.approx([1, 1 + 0.8**2], rel=0.08)
     with pytest.raises(ValueError, match=r"no quantile at 0.25, only at 0.025"):
         model.interval(data.test, 0.5)
+
+
+LOAD = """
+import sys
+import numpy as np
+from vdslib import quantiles
+from vdslib._tensorflow import keras
+model = keras.models.load_model(sys.argv[1])
+np.save(sys.argv[2], np.asarray(model(np.load(sys.argv[2]))))
+print(*model.levels)
+"""
+
+
+def test_a_saved_network_forecasts_the_same_in_another_process(data, tmp_path):
+    model = QuantileForecaster(network, 2, coverages=(0.5,), settings=Settings(epochs=1, batch_size=512))
+    model.fit(data.train, data.validation)
+    saved, values = tmp_path / "quantiles.keras", tmp_path / "x.npy"
+    model.trained.model.save(saved)
+    loaded = QuantileForecaster.of(Trained(keras.models.load_model(saved), History()))
+    assert loaded.levels == model.levels == (0.25, 0.5, 0.75) and loaded.horizon == 2
+    np.testing.assert_array_equal(loaded.forecast(data.test), model.forecast(data.test))
+    np.testing.assert_array_equal(loaded.interval(data.test, 0.5), model.interval(data.test, 0.5))
+    some = np.asarray(data.test.x[:100], "float32")
+    np.save(values, some)
+    command = [sys.executable, "-c", LOAD, saved, values]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["0.25", "0.5", "0.75"]
+    np.testing.assert_array_equal(np.load(values), np.asarray(model.trained.model(some)))
+
+
+def test_a_loaded_network_can_learn_on(data, tmp_path, capsys):
+    model = QuantileForecaster(network, 2, settings=Settings(epochs=1, batch_size=512))
+    model.fit(data.train, data.validation)
+    model.trained.model.save(tmp_path / "quantiles.keras")
+    loaded = keras.models.load_model(tmp_path / "quantiles.keras")
+    again = QuantileForecaster(lambda seed, outputs: loaded, 2, settings=Settings(epochs=1, batch_size=512))
+    before = model.trained.history.val_loss[-1]
+    assert again.fit(data.train, data.validation).trained.history.val_loss[-1] < before
+
+
+def test_a_network_without_levels_is_no_quantile_forecaster():
+    plain = Forecaster.of(Trained(network(0, 2), History()))
+    with pytest.raises(TypeError, match="has no levels: make it by pinball_network"):
+        QuantileForecaster.of(plain.trained)

@@ -11,15 +11,29 @@ from vdslib._tensorflow import keras
 from vdslib.engine import Settings
 from vdslib.intervals import Ends, quantile_levels
 from vdslib.preparation import Windows
-from vdslib.training import Forecaster
+from vdslib.training import Forecaster, Trained
 
-__all__ = ["QuantileForecaster", "pinball_network"]
+__all__ = ["PinballNetwork", "QuantileForecaster", "pinball_network"]
 
 
-class _Pinball(keras.Model):
-    """A network whose outputs are quantiles, [samples, horizon x levels], trained by their mean pinball loss."""
+@keras.saving.register_keras_serializable("vdslib")
+class PinballNetwork(keras.Model):
+    """A network whose outputs are quantiles, [samples, horizon x levels], trained by their mean pinball loss.
+
+    Keras saves and loads it with its levels (`keras.models.load_model`, once this module is imported).
+    """
 
     levels: tuple[float, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "levels": list(self.levels)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> PinballNetwork:
+        network = {name: value for name, value in config.items() if name != "levels"}
+        result = super().from_config(network, custom_objects)
+        result.levels = tuple(config["levels"])
+        return result
 
     def compute_loss(
         self,
@@ -35,12 +49,12 @@ class _Pinball(keras.Model):
         return keras.ops.mean(keras.ops.maximum(levels * missed, (levels - 1) * missed))
 
 
-def pinball_network(network: keras.Model, levels: tuple[float, ...]) -> keras.Model:
+def pinball_network(network: keras.Model, levels: tuple[float, ...]) -> PinballNetwork:
     """``network`` with `horizon x levels` outputs (step by step), to be trained by the pinball loss.
 
     Keras' own ``fit`` trains it, since the loss is one of its own (`vdslib.training.train` says so).
     """
-    result = _Pinball(network.inputs[0], network.outputs[0], name=network.name)
+    result = PinballNetwork(network.inputs[0], network.outputs[0], name=network.name)
     result.levels = tuple(levels)
     return result
 
@@ -68,6 +82,18 @@ class QuantileForecaster(Forecaster):
             seed,
             "quantiles",
         )
+
+    @classmethod
+    def of(cls, trained: Trained, name: str = "quantiles", seed: int = 0) -> QuantileForecaster:
+        """A forecaster around a `PinballNetwork` that is trained, or loaded, already; TypeError for another network."""
+        network = trained.model
+        if not isinstance(network, PinballNetwork):
+            raise TypeError(f"the network {network.name} has no levels: make it by pinball_network")
+        forecaster = cls(
+            lambda seed, outputs: network, network.output_shape[1] // len(network.levels), seed=seed
+        )
+        forecaster.levels, forecaster.name, forecaster.trained = network.levels, name, trained
+        return forecaster
 
     def forecast(self, windows: Windows) -> np.ndarray:
         """The medians [samples, horizon], scaled. RuntimeError before `fit`."""
