@@ -22,10 +22,8 @@ class Origin:
 
 def near(run: runs.Run) -> list[str]:
     """Files that parameters of a run name by a path from the current folder on."""
-    named = runs.subject(run.notebook).files(run.parameters)
-    return [
-        name for name, there in named.items() if there and not Path(name.rpartition(":")[2]).is_absolute()
-    ]
+    named, _ = runs.subject(run.notebook).files(run.parameters)
+    return [name for name, there in named.items() if there and not Path(name).is_absolute()]
 
 
 def perform(
