@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 import stub_runs
 from waiting import HANG, until, until_ended
 
-from vdslib import _leftovers, results
+from vdslib import _leftovers, results, sweep
 
 PLAN = "grid: {number: [0, 1, 2, 3, 4, 5]}"
 FOREVER = "3600"  # seconds that a cell sleeps: who waits for its end hangs
@@ -127,6 +128,33 @@ def test_an_interrupted_sweep_ends_soon_with_one_line_and_goes_on_when_called_ag
     assert f"{len(before)} found, {6 - len(before)} done, 0 failed" in said
     assert all(path.read_text() == text for path, text in before.items())
     assert sorted(results.table("stub")["number"]) == list(range(6))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_workers_start_is_heard_once_they_have(number):
+    """Another thread takes the signal that the main one blocks, and has Python raise the interrupt in that one."""
+    begin, over = threading.Event(), threading.Event()
+
+    def take():
+        begin.wait(HANG)
+        signal.pthread_kill(threading.get_ident(), number)
+        over.set()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(number, interrupted)
+    thread, whole = threading.Thread(target=take), False
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), sweep._deaf():
+            begin.set()
+            over.wait(HANG)
+            thread.join()
+            whole = True
+        assert whole and signal.getsignal(number) is interrupted
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_sweep_that_is_interrupted_between_tries_keeps_the_failure_it_has():

@@ -18,6 +18,7 @@ import random
 import signal
 import statistics
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,11 +244,21 @@ def _deaf() -> Iterator[None]:
     """
     # Dask's first worker would start it, and it unblocks the signals of the thread that does
     resource_tracker.ensure_running()
+    heard: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handlers = {}
+    # another thread that was there before, such as one of NumPy's, hears for this one
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda number, _: heard.append(number))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: object) -> None:
