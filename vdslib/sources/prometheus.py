@@ -311,8 +311,8 @@ def _series(
 ) -> pd.Series:
     """Values by node and time (seconds since 1970), without infinite ones; empty where the answer is.
 
-    A node may go over from one series to another, as when its exporter gets a new name: the times that both have,
-    up to ``changes`` seconds, are left out. Both are added to ``notes``.
+    A node may go over from one series to another that outlasts it, as when its exporter gets a new name: the times
+    that both have, up to ``changes`` seconds, are left out. Both are added to ``notes``.
     """
     nodes: dict[str, tuple[dict[str, str], dict[float, float]]] = {}
     infinite = 0
@@ -330,7 +330,7 @@ def _series(
         if node in nodes:
             others, before = nodes[node]
             both = before.keys() & values.keys()
-            if both and (max(both) - min(both) > changes or both == before.keys() | values.keys()):
+            if both and (max(both) - min(both) > changes or max(before) == max(values)):
                 raise TelemetryError(f"{origin}: column '{column}': {_twice(node, others, labels, label)}")
             if both:
                 notes.append(f"column '{column}': {len(both)} times that two series of a node have are gaps")
