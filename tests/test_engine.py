@@ -58,16 +58,26 @@ def float64():
     keras.config.set_dtype_policy("float32")
 
 
+OPTIMISERS = [("adam", 0.0), ("rmsprop", 0.0), ("rmsprop", 0.5), ("sgd", 0.0), ("sgd", 0.9)]
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), OPTIMISERS)
+def test_an_optimiser_moves_weights_as_keras_does(float64, optimizer, momentum):
+    random = np.random.default_rng(0)
+    ours, first, second = random.standard_normal((3, 4)), np.zeros((3, 4)), np.zeros((3, 4))
+    theirs = keras.Variable(ours)
+    chosen = training.compile(build(0), optimizer, 0.01, momentum).optimizer
+    for step in range(1, 6):
+        gradient = random.standard_normal((3, 4))
+        rate, count = np.full((1, 1), 0.01), np.full((1, 1), float(step))
+        ours, first, second = stacked.UPDATES[optimizer](ours, gradient, first, second, rate, count, momentum)
+        chosen.apply([keras.ops.array(gradient)], [theirs])
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("network", "optimizer", "momentum"),
-    [
-        ("textbook", "adam", 0.0),
-        ("textbook", "rmsprop", 0.0),
-        ("figure", "rmsprop", 0.5),
-        ("textbook", "sgd", 0.0),
-        ("printed", "sgd", 0.9),
-        ("figure", "adam", 0.0),
-    ],
+    [("textbook", "adam", 0.0), ("figure", "rmsprop", 0.5), ("printed", "sgd", 0.9)],
 )
 def test_a_step_in_float64_is_that_of_keras(float64, network, optimizer, momentum):
     data = windows(16)
@@ -87,18 +97,18 @@ def test_a_step_in_float64_is_that_of_keras(float64, network, optimizer, momentu
 def test_three_epochs_have_the_losses_of_keras(network):
     data, watched = windows(), windows(70, 1)  # neither a whole number of batches
     how = Settings(epochs=3, patience=0, restore_best=False)
-    job = Job(lambda seed: build(seed, network, units=(64, 32), activation="tanh"), data, watched, how, 4)
+    job = Job(lambda seed: build(seed, network), data, watched, how, 4)
     ours = training.train([job])[0].history
     theirs = by_keras(training.compile(job.build(4)), job)
     np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-4)
     np.testing.assert_allclose(ours.val_loss, theirs.val_loss, rtol=1e-4)
 
 
-def different_jobs(network="textbook"):
+def different_jobs():
     """Jobs that differ in seed, data, length, rate and patience, with dropout on; one is shorter than a batch."""
     return [
         Job(
-            lambda seed: build(seed, network, dropout=0.3),
+            lambda seed: build(seed, "figure", dropout=0.3),
             windows(samples, seed),
             windows(40, seed + 50),
             Settings(learning_rate=rate, epochs=epochs, batch_size=8, patience=2),
@@ -113,10 +123,9 @@ def different_jobs(network="textbook"):
     ]
 
 
-@pytest.mark.parametrize(("network", "width"), [("textbook", 2), ("figure", 4)])
-def test_a_model_does_not_depend_on_those_beside_it(network, width):
-    jobs = different_jobs(network)
-    together = stack(jobs, width)
+def test_a_model_does_not_depend_on_those_beside_it():
+    jobs = different_jobs()
+    together = stack(jobs, 2)
     for job, trained in zip(jobs, together, strict=True):
         (alone,) = stack([job], 1)
         assert alone.history.stopped_epoch == trained.history.stopped_epoch == len(trained.history.loss)
@@ -124,10 +133,10 @@ def test_a_model_does_not_depend_on_those_beside_it(network, width):
         np.testing.assert_allclose(trained.history.val_loss, alone.history.val_loss, rtol=1e-5)
 
 
-def test_two_runs_agree_bit_for_bit():
+def test_two_runs_agree_bit_for_bit(monkeypatch):
     def run():
-        engine._PROGRAMS.clear()
-        return training.train(different_jobs() + different_jobs("figure"))
+        monkeypatch.setattr(engine, "_PROGRAMS", {})  # nothing that was compiled before is used
+        return training.train(different_jobs())
 
     for first, second in zip(run(), run(), strict=True):
         assert first.history == second.history
@@ -241,7 +250,8 @@ def unusual(kind):
 @pytest.mark.parametrize("kind", ["recurrent dropout", "regularised", "normalised", "frozen", "functional"])
 def test_other_networks_train_through_their_own_layers(kind, capsys):
     data, how = windows(43), Settings(epochs=2, patience=0, restore_best=False)
-    jobs = [Job(unusual(kind), data, windows(20, 1), how, seed) for seed in (1, 2)]
+    seeds = (1, 2) if kind == "frozen" else (1,)  # each trains alone, and what it is made of is said once
+    jobs = [Job(unusual(kind), data, windows(20, 1), how, seed) for seed in seeds]
     ours = training.train(jobs)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1 and said[0].startswith("Keras' layers train in a compiled epoch, since")
@@ -400,10 +410,6 @@ def test_validation_is_filled_up_with_windows_that_exist():
 def test_a_batch_larger_than_the_data_is_all_of_the_data():
     how = Settings(epochs=3, patience=0, restore_best=False, batch_size=100_000)
     agrees_with_keras(Job(build, windows(43), windows(20, 1), how, 1))
-    exact = Settings(epochs=3, patience=0, restore_best=False, batch_size=43)
-    jobs = [Job(lambda seed: build(seed, dropout=0.3), windows(43), None, each, 1) for each in (how, exact)]
-    large, small = training.train(jobs)
-    np.testing.assert_allclose(large.history.loss, small.history.loss, rtol=1e-5)
 
 
 def test_losses_that_are_no_numbers_stop_as_in_keras():
@@ -441,9 +447,9 @@ def test_an_error_in_one_stack_stops_the_others(monkeypatch):
             raise RuntimeError("unreadable")
 
     good = windows()
-    slow = Job(lambda seed: build(seed, units=(64, 64)), good, None, Settings(epochs=10**6, patience=0), 1)
+    slow = Job(build, good, None, Settings(epochs=10**6, patience=0), 1)
     loud = Loud(good.x, good.y, good.times, good.node, good.last)
-    bad = Job(lambda seed: build(seed, units=(63, 64)), good, None, Settings(epochs=1, patience=0), 2)
+    bad = Job(lambda seed: build(seed, "figure"), good, None, Settings(epochs=1, patience=0), 2)
     original = engine._Run.end_epoch
 
     def end_epoch(run, *arguments):

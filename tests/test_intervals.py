@@ -116,7 +116,7 @@ def test_winkler_by_hand_and_by_pinball_losses():
         true, high, alpha=1 - alpha / 2
     )
     assert intervals.winkler(true, low, high, 0.95).mean() == pytest.approx(2 / alpha * pinball)
-    assert intervals.covered([1.0, 2.0, 3.0], [1.0] * 3, [2.0] * 3).tolist() == [True, True, False]
+    assert intervals.covered([1.0, 2.0, 3.0], [1.0] * 3, [2.0] * 3).tolist() == [1, 1, 0]
     with pytest.raises(ValueError, match="shapes must be equal"):
         intervals.covered(np.ones((3, 1)), np.ones(3), np.ones(3))
 

@@ -6,7 +6,7 @@ import pytest
 from synthetic import autoregression, planted
 
 from vdslib import significance
-from vdslib.baselines import Persistence
+from vdslib.baselines import Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
 from vdslib.history import seasonal_error
 from vdslib.preparation import prepare
@@ -74,6 +74,39 @@ def test_standings_and_coverages_have_a_row_for_everything():
     assert len(held) == 2 * 2 * 2 and (held["low"] <= held["high"]).all()
     assert held.loc[("ridge", "adaptive", 0.8), "coverage"] == pytest.approx(0.8, abs=0.05)
     assert (held.xs("ridge")["winkler_unit"] < held.xs("persistence")["winkler_unit"]).all()
+
+
+class Broken(Persistence):
+    """A network that diverged under one of its seeds, as far as tables can see."""
+
+    def __init__(self, seed, value):
+        super().__init__()
+        self.seed, self.value, self.learning_rate = seed, value, 30.0
+
+    def forecast(self, windows):
+        values = super().forecast(windows)
+        values[len(values) // 2 :] = self.value
+        return values
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_a_model_that_diverged_is_named_and_the_others_keep_their_rows(value, capsys):
+    data = cut(autoregression(600, 0.5), horizon=2)
+    simple = {"persistence": Persistence(), "ridge": Ridge(5), "mean": TrainingMean()}
+    models = {name: model.fit(data.train) for name, model in simple.items()}
+    expected = standings(models, data, repetitions=100)
+    capsys.readouterr()
+    seeds = [Broken(3, value).fit(data.train), Persistence().fit(data.train)]
+    table = standings({"broken": seeds} | models, data, repetitions=100)
+    said = "broken has no error: forecasts of seed 3, learning rate 30 are not finite, or too large\n"
+    assert capsys.readouterr().out == said
+    pd.testing.assert_frame_equal(table.drop("broken"), expected)
+    assert table.index[-1] == "broken" and not table.loc["broken", "in the set"]
+    assert table.loc["broken"].drop(["in the set", "skill"]).isna().all()
+    if np.isnan(value):
+        held = coverages({"broken": seeds, "ridge": models["ridge"]}, data, repetitions=100)
+        values = held.set_index("model")[["coverage", "at the last step", "low", "high", "winkler_unit"]]
+        assert values.loc["broken"].isna().all(axis=None) and values.loc["ridge"].notna().all(axis=None)
 
 
 def test_two_nodes_that_miss_together_are_no_more_evidence_than_one():

@@ -94,12 +94,24 @@ def test_the_page_is_honest_about_odd_experiments(make, plan, words, capsys):
 def test_runs_without_a_value_are_counted_and_left_out(make, capsys):
     def partly(run, folder, variables):
         value = None if run.parameters["seed"] else 1.5
-        (folder / "results.json").write_text(json.dumps({"t": {"mse": value, "words": "x", "s": 2}}))
+        (folder / "results.json").write_text(json.dumps({"t": {"gain": value, "words": "x", "s": 2}}))
 
     make({"grid": {"seed": [0, 1, 2]}}, partly)
-    assert "left out of what follows: 2 of the finished runs" in page(capsys, "--metric", "mse")
+    assert "left out of what follows: 2 of the finished runs" in page(capsys, "--metric", "gain")
     assert cli.main(["results", "tune", "--report", "p.html", "--metric", "words"]) == 2
-    assert "no finished run has a number 'words'; there are: mse, s" in capsys.readouterr().err
+    assert "no finished run has a number 'words'; there are: gain, s" in capsys.readouterr().err
+
+
+def test_runs_that_diverged_are_counted_and_not_ranked(make, capsys):
+    def partly(run, folder, variables):
+        value = None if run.parameters["seed"] else 1.5
+        (folder / "results.json").write_text(json.dumps({"t": {"mse": value, "s": 2}}))
+
+    make({"grid": {"seed": [0, 1, 2]}}, partly)
+    text = page(capsys, "--metric", "mse")
+    assert (
+        "3 runs, 1 done, 0 failed, 2 diverged, whose errors are no numbers and which are not ranked" in text
+    )
 
 
 def test_effects_take_values_in_their_natural_order_and_find_what_matters(make):

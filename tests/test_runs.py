@@ -225,7 +225,32 @@ def test_nested_results_become_columns_repetitions_their_mean_and_curves_none():
         "a.b": 1,
         "a.c.d": None,
     }
-    assert results.flatten({"mse": [1, None, 3]}) == {"mse.mean": 2, "mse.std": pytest.approx(2**0.5)}
+    assert results.flatten({"gain": [1, None, 3]}) == {"gain.mean": 2, "gain.std": pytest.approx(2**0.5)}
+    assert results.flatten({"mse": [1, None, 3]}) == {"mse.mean": None}  # the others alone would flatter it
+
+
+def diverging(run, folder, variables):
+    """What a chapter records where one of its networks ends in NaN under its second seed, for an even number."""
+    number = run.parameters["number"]
+    lost = None if number % 2 == 0 else 2.5
+    found = {"test_mse": {"net": [number, lost], "mean": 3.0}, "mse spread": None, "gap": None, "fit": [lost]}
+    found |= {"loss": [1.0, None], "standings": [{"mse": lost}], "val_loss": [[2.0, None]]}
+    (folder / "results.json").write_text(json.dumps({"stub": found}))
+
+
+def test_a_run_whose_errors_are_no_numbers_is_not_done(notebook, capsys):
+    for number in (1, 2):
+        run = planned(notebook, number=number)
+        assert not runs.perform(run, "runs", "stub", executor=diverging).error
+    frame = results.table("stub").set_index("number")
+    assert frame["state"].to_dict() == {1: "done", 2: "diverged"}
+    assert frame["error"].to_dict() == {1: "", 2: "no numbers: stub.test_mse.net.1"}
+    assert frame["test_mse.mean"].tolist() == [3, 3] and frame.loc[1, "test_mse.net.mean"] == 1.75
+    assert pd.isna(frame.loc[2, "test_mse.net.mean"])
+    told = ["run", str(notebook), "--experiment", "stub", "-p", "number"]
+    assert cli.main([*told, "2"]) == 2
+    assert "the run diverged, no numbers: stub.test_mse.net.1" in capsys.readouterr().err
+    assert cli.main([*told, "1"]) == 0
 
 
 def test_settings_are_ranked_with_their_spread_over_seeds(notebook):

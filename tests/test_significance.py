@@ -7,6 +7,8 @@ from synthetic import autoregression, planted
 
 from vdslib import significance
 from vdslib.baselines import Oracle, Persistence, Ridge, TrainingMean
+from vdslib.evaluation import evaluate
+from vdslib.intervals import Conformal
 from vdslib.preparation import prepare
 
 
@@ -102,6 +104,84 @@ def test_the_set_keeps_the_best_and_drops_the_worst():
     found = significance.model_confidence_set(table, repetitions=300)
     assert found["good"] == found["twin"] > 0.1 and found["close"] > 0.1 > found["bad"]
     assert (significance.model_confidence_set(table[["good", "twin"]]) == 1).all()
+
+
+def with_rare_enormous_losses(seed):
+    """Six models that lose about the same, and one that follows them but for five stretches of 15 moments."""
+    random = np.random.default_rng(seed)
+    shared = random.chisquare(1, 400)
+    table = pd.DataFrame(
+        {
+            f"model {n}": shared * (1 + 0.05 * random.standard_normal(400)) + 0.05 * random.chisquare(1, 400)
+            for n in range(6)
+        }
+    )
+    hopeless = shared.copy()
+    for start in random.integers(0, 380, 5):
+        hopeless[start : start + 15] += 3000 * random.chisquare(1) * np.exp(-np.arange(15) / 5)
+    return table.assign(hopeless=hopeless)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_enormous_losses_do_not_hide_behind_their_own_spread(seed):
+    table = with_rare_enormous_losses(seed)
+    result = significance.versus(table, "model 0", repetitions=300)
+    assert result.loc["hopeless", "skill"] < -10 and result.loc["hopeless", "high"] < 0
+    assert result.loc["hopeless", "p of the set"] < 0.05 and not result.loc["hopeless", "in the set"]
+    assert result.loc[table.mean().idxmin(), "in the set"]
+
+
+def test_no_row_contradicts_itself():
+    """Many rivals make the set generous; who is worse than one of them by the interval is not in it."""
+    outside = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        shared = random.chisquare(1, 300)
+        table = pd.DataFrame(
+            {f"rival {n}": shared + 0.3 * random.standard_normal(300) ** 2 for n in range(12)}
+        )
+        table["worse"] = table["rival 0"] + 0.03 + 0.25 * random.standard_normal(300)
+        result = significance.versus(table, "rival 0", repetitions=200, seed=seed)
+        assert not (result["in the set"] & (result["high"] < 0)).any()
+        outside += (result["p of the set"] > 0.1).to_numpy() @ (result["high"] < 0).to_numpy()
+    assert outside
+
+
+def test_the_set_holds_equals_with_the_promised_probability():
+    kept = 0
+    for seed in range(60):
+        table = pd.DataFrame({n: autoregression(300, 0.5, seed=100 * seed + n) ** 2 for n in range(4)})
+        kept += (significance.model_confidence_set(table, repetitions=200) > 0.1).all()
+    assert kept >= 46  # 54 expected, some fewer with blocks of 300 moments
+
+
+def test_losses_that_are_not_finite_leave_the_others_their_rows():
+    random = np.random.default_rng(0)
+    sound = pd.DataFrame({"persistence": random.chisquare(1, 300), "good": 0.5 * random.chisquare(1, 300)})
+    alone = significance.versus(sound, repetitions=200)
+    for bad in (np.nan, np.inf):
+        broken = sound["good"].mask(sound.index == 7, bad)
+        result = significance.versus(sound.assign(broken=broken), repetitions=200)
+        pd.testing.assert_frame_equal(result.loc[["persistence", "good"]], alone)
+        row = result.loc["broken"]
+        assert not row["in the set"] and row.drop(["loss", "in the set", "skill"]).isna().all()
+        assert not np.isfinite(row["loss"]) and not np.isfinite(row["skill"])
+    nothing = significance.versus(sound.assign(persistence=np.nan), repetitions=200)
+    assert nothing[["skill", "low", "high", "p", "p holm"]].isna().all(axis=None)
+    assert list(nothing.index[nothing["in the set"]]) == ["good"]
+
+
+def test_forecasts_of_another_shape_are_refused(data):
+    class Flat(Persistence):
+        def forecast(self, windows):
+            return super().forecast(windows)[:, :1]
+
+    with pytest.raises(ValueError, match=r"flat has forecasts of shape \(\d+, 1\) where the targets are"):
+        significance.losses({"flat": Flat().fit(data.train)}, data.test)
+    with pytest.raises(ValueError, match=r"flat has forecasts of shape"):
+        evaluate({"flat": Flat().fit(data.train)}, data.test)
+    with pytest.raises(ValueError, match=r"Flat has forecasts of shape"):
+        Conformal(Flat().fit(data.train)).calibrate(data.test)
 
 
 def test_versus_is_consistent(data):

@@ -30,6 +30,7 @@ __all__ = [
     "TrainingMean",
     "baselines",
     "boosted",
+    "forecasts",
     "lagged",
     "register",
 ]
@@ -49,6 +50,20 @@ class Forecasts(Protocol):
     def forecast(self, windows: Windows) -> np.ndarray:
         """Scaled forecasts [samples, horizon]; must not look at ``windows.y``."""
         ...
+
+
+def forecasts(model: Forecasts, windows: Windows, name: str = "") -> np.ndarray:
+    """The forecasts of a fitted ``model``, to compare with the targets: of their shape, [samples, horizon].
+
+    ValueError, with the name, for any other, since a comparison would repeat or leave out some of them.
+    """
+    result = np.asarray(model.forecast(windows), dtype=float)
+    if result.shape != windows.y.shape:
+        raise ValueError(
+            f"{name or type(model).__name__} has forecasts of shape {result.shape} where the targets are "
+            f"{windows.y.shape}: one for each sample and step ahead"
+        )
+    return result
 
 
 Made = TypeVar("Made", bound=Callable[[], Forecasts])

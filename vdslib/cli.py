@@ -239,6 +239,8 @@ def run(options: argparse.Namespace) -> None:
         print("this run is there already; --force repeats it")
     runs.hand_on(place, planned)
     print(f"run: {place.shown(planned.id)}")
+    if names := place.read(runs.DONE, planned.id)[planned.id].get("lost"):
+        raise experiments.NotebookError(f"the run diverged, no numbers: {', '.join(names)}")
 
 
 def sweep_(options: argparse.Namespace) -> None:
@@ -280,6 +282,9 @@ def sweep_(options: argparse.Namespace) -> None:
         finished=finished,
     )
     print(f"{summary.found} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
+    there = place.read(runs.DONE)
+    if diverged := [run.id for run in planned if there.get(run.id, {}).get("lost")]:
+        print(f"{len(diverged)} of these diverged, so that errors are no numbers: {', '.join(diverged[:10])}")
     if summary.failed:
         lines = [f"  {name}: {error.strip().splitlines()[-1]}" for name, error in summary.failed.items()]
         raise experiments.NotebookError(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from vdslib.baselines import Forecasts, Persistence
+from vdslib.baselines import Forecasts, Persistence, forecasts
 from vdslib.history import runs, seasonal_error
 from vdslib.intervals import covered, winkler
 from vdslib.preparation import folds
@@ -93,9 +93,12 @@ def skill(error: float, reference_error: float) -> float:
 
 
 class Shift(NamedTuple):
-    """``best`` is the k of the least of ``errors``, the MSE of y_pred(t) and y_true(t-k) for k = 0, 1, .."""
+    """``best`` is the k of the least of ``errors``, the MSE of y_pred(t) and y_true(t-k) for k = 0, 1, ..
 
-    best: int
+    None where a forecast is not finite, so that there are no errors to compare.
+    """
+
+    best: int | None
     errors: np.ndarray
 
 
@@ -116,7 +119,7 @@ def shift_test(y_true: ArrayLike, y_pred: ArrayLike, max_shift: int = 10) -> Shi
     judged = np.isfinite(past).all(axis=0)
     late = predicted[max_shift:][judged]
     errors = np.array([mse(values[judged], late) for values in past])
-    return Shift(int(errors.argmin()), errors)
+    return Shift(int(errors.argmin()) if np.isfinite(errors).all() else None, errors)
 
 
 def overfitting_gap(train_loss: float, val_loss: float) -> float:
@@ -220,7 +223,7 @@ def evaluate(
     origin = windows.times.min()
     rows = []
     for name, seed, model in members(models):
-        forecast = model.forecast(windows)
+        forecast = forecasts(model, windows, name)
         arrays = {"forecast": forecast, "reference": reference, "true": windows.y}
         bands = _bands(model, windows, coverages)
         for node, chosen in cells.items():
@@ -284,7 +287,8 @@ def _shift(line: list[np.ndarray], true: np.ndarray, forecast: np.ndarray, step:
     ]
     if max(map(len, line)) <= reach:
         return float("nan")
-    return float(shift_test(series[0], series[1], reach).best)
+    best = shift_test(series[0], series[1], reach).best
+    return float("nan") if best is None else float(best)
 
 
 def _bands(
@@ -347,7 +351,8 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame
     """Mean and spread over seeds and folds of a tidy table: a row per model, each metric, its spread.
 
     The spread is the sample standard deviation, empty where there is one value only. Nodes and steps are taken
-    together, unless ``by`` names "node" or "horizon": then there is a row for each.
+    together, unless ``by`` names "node" or "horizon": then there is a row for each. A row is NaN where one of its
+    forecasters has an error that is not finite: the others alone would flatter the model.
     """
     by = list(by)
     table = _together(table, by)
@@ -355,9 +360,14 @@ def summary(table: pd.DataFrame, by: Sequence[str] = ("model",)) -> pd.DataFrame
     mean, spread = groups.mean().unstack(), groups.std().unstack()
     order = list(dict.fromkeys(table["metric"]))
     result = pd.concat([mean[order], spread[order].add_suffix(" spread")], axis=1)
-    rows = table[by].drop_duplicates()
-    index = pd.Index(rows[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(rows)
-    return result.loc[index].rename_axis(index=by, columns=None)
+    infinite = table[table["metric"].isin(["mse", "mae"]) & ~np.isfinite(table["value"])]
+    result.loc[result.index.isin(_keys(infinite, by))] = np.nan
+    return result.loc[_keys(table, by)].rename_axis(index=by, columns=None)
+
+
+def _keys(table: pd.DataFrame, by: Sequence[str]) -> pd.Index:
+    rows = table[list(by)].drop_duplicates()
+    return pd.Index(rows[by[0]]) if len(by) == 1 else pd.MultiIndex.from_frame(rows)
 
 
 def _together(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import ArrayLike
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from vdslib.baselines import Forecasts, boosted, lagged
+from vdslib.baselines import Forecasts, boosted, forecasts, lagged
 from vdslib.history import History
 from vdslib.preparation import folds
 from vdslib.windows import Windows
@@ -43,11 +43,12 @@ class HasIntervals(Forecasts, Protocol):
 
 
 def covered(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
-    """True where a target lies in its interval, ends included; all of one shape."""
-    true, low, high = (np.asarray(each, dtype=float) for each in (y_true, lower, upper))
-    if not true.shape == low.shape == high.shape:
-        raise ValueError(f"shapes must be equal: {true.shape}, {low.shape} and {high.shape}")
-    return (true >= low) & (true <= high)
+    """1 where a target lies in its interval, ends included, 0 where it does not, NaN where an end is NaN.
+
+    All of one shape; ValueError otherwise.
+    """
+    true, low, high = _of_one_shape(y_true, lower, upper)
+    return np.where(np.isnan(low) | np.isnan(high), np.nan, (true >= low) & (true <= high))
 
 
 def winkler(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: float) -> np.ndarray:
@@ -55,9 +56,16 @@ def winkler(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: flo
 
     Lower is better: a wide interval and a missed target both cost (Winkler 1972; Gneiting and Raftery 2007).
     """
-    true, low, high = (np.asarray(each, dtype=float) for each in (y_true, lower, upper))
+    true, low, high = _of_one_shape(y_true, lower, upper)
     outside = np.maximum(low - true, 0) + np.maximum(true - high, 0)
     return high - low + 2 / (1 - coverage) * outside
+
+
+def _of_one_shape(*arrays: ArrayLike) -> list[np.ndarray]:
+    values = [np.asarray(each, dtype=float) for each in arrays]
+    if len({each.shape for each in values}) > 1:
+        raise ValueError(f"shapes must be equal: {', '.join(str(each.shape) for each in values)}")
+    return values
 
 
 def quantile_levels(coverage: float) -> tuple[float, float]:
@@ -87,7 +95,7 @@ class Conformal:
 
     def calibrate(self, windows: Windows) -> Self:
         """Take the errors of the fitted forecaster on windows that it was not fitted on."""
-        self.scores = np.abs(windows.y - self.model.forecast(windows))
+        self.scores = np.abs(windows.y - forecasts(self.model, windows))
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
@@ -206,11 +214,13 @@ def coverage_interval(
     """The interval of a coverage: ``inside`` [samples], in time, says of each target whether it was in its own.
 
     By a stationary block bootstrap (arch), since misses come in clusters; the block length is that of Politis and
-    White, at least 1.
+    White, at least 1. NaN where one of ``inside`` is.
     """
     hits = np.asarray(inside, dtype=float)
     if hits.ndim != 1 or len(hits) < 10:
         raise ValueError(f"need one dimension of at least 10 samples, not {hits.shape}")
+    if np.isnan(hits).any():
+        return float("nan"), float("nan")
     if hits.min() == hits.max():
         return float(hits.min()), float(hits.max())
     block = max(1, round(float(optimal_block_length(hits)["stationary"].iloc[0])))

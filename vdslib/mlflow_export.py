@@ -35,9 +35,8 @@ def export(experiment: str, out: str | Path, target: str) -> tuple[int, int]:
     """
     place = runs.Place(out, experiment)
     states = {
-        name: (about, state)
-        for state, marker in (("failed", runs.FAILED), ("done", runs.DONE))
-        for name, about in place.read(marker).items()
+        **{name: (about, "failed") for name, about in place.read(runs.FAILED).items()},
+        **{name: (about, results.state(about)) for name, about in place.read(runs.DONE).items()},
     }
     if not states:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
@@ -101,7 +100,7 @@ def _write(
         address = f"{place.folder(name)}/{file}.json"
         contents[file] = json.loads(place.files.cat_file(address)) if place.files.exists(address) else {}
     began = datetime.fromisoformat(about["started"]).timestamp()
-    recorded = results.recorded(contents["results"]) if state == "done" else {}
+    recorded = {} if state == "failed" else results.recorded(contents["results"])
     tags = {
         ID: name,
         STARTED: about["started"],

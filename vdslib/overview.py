@@ -144,9 +144,12 @@ def summary(
     """What the experiment is: numbers of runs, the result that ranks, what was varied."""
     finished = table[table["state"] == "done"]
     end = "largest" if largest else "smallest"
+    states = table["state"].value_counts()
     counts = (
-        f"{len(table)} run{'s'[: len(table) > 1]}, {len(finished)} done, {len(table) - len(finished)} failed"
+        f"{len(table)} run{'s'[: len(table) > 1]}, {len(finished)} done, {states.get('failed', 0)} failed"
     )
+    if "diverged" in states:
+        counts += f", {states['diverged']} diverged, whose errors are no numbers and which are not ranked"
     if not len(finished):
         return [f"**{experiment}**: {counts}."]
     lines = [f"**{experiment}**: {counts}; ranked by `{metric}`, the {end} as the best."]

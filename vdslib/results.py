@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import pandas as pd
 
 from vdslib import experiments, files, runs
 from vdslib.experiments import NotebookError
+from vdslib.lost import is_curve, is_error
 
 __all__ = [
     "column",
@@ -29,6 +29,7 @@ __all__ = [
     "recorded",
     "report",
     "shown",
+    "state",
     "table",
     "texts",
     "varied",
@@ -74,15 +75,11 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield key, value
 
 
-def is_curve(name: str) -> bool:
-    """Whether a list of numbers runs over epochs, by its name: a loss or a curve. Other lists are repetitions."""
-    return re.search(r"loss|curve", name) is not None
-
-
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested results as scalars, by dotted name: single values, and ``.mean`` and ``.std`` of repeated numbers.
 
-    Curves and tables are left out, as they have no place in a row.
+    An error has no mean where one of its repetitions is no number: the others alone would flatter it. Curves and tables
+    are left out, as they have no place in a row.
     """
     found: dict[str, Any] = {}
     for name, value in leaves(values):
@@ -90,6 +87,9 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = value
         elif not is_curve(name):
             numbers = [number for number in value if number is not None]
+            if is_error(name) and len(numbers) < len(value):
+                found[f"{name}.mean"] = None
+                continue
             found[f"{name}.mean"] = statistics.fmean(numbers)
             if len(numbers) > 1:
                 found[f"{name}.std"] = statistics.stdev(numbers)
@@ -97,10 +97,10 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
-    """All runs of an experiment, a row each: ``id``, ``state`` (done or failed), ``seconds``, of which ``cell_seconds`` in
+    """All runs of an experiment, a row each: ``id``, ``state`` (done, diverged or failed), ``seconds``, of which ``cell_seconds`` in
     the notebook's cells, ``inputs`` (the state of notebook, vdslib, data and lock, so that runs of another state can be
     told apart), one column for each parameter and each single result, and ``error``, the last line of what a failed run
-    said.
+    said, or the errors that are no numbers. A run that has such is not done: it diverged (`vdslib.lost`).
 
     A parameter that is called as one of these, or as a column of `ranked`, gets ``parameter.`` before its name; a
     result that is called as one of these or as a parameter of any run gets ``result.``. Raises NotebookError where there
@@ -118,7 +118,7 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
         given = {columns[key]: _cell(value) for key, value in parameters.get(name, {}).items()}
         row = {
             "id": name,
-            "state": "done" if name in done else "failed",
+            "state": state(about) if name in done else "failed",
             "seconds": about["seconds"],
             "cell_seconds": about.get("cell_seconds"),
             "inputs": about.get("inputs", ""),
@@ -129,7 +129,9 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             f"result.{key}" if {key, key.removeprefix("result.")} & taken else key: value
             for key, value in found.items()
         }
-        rows.append(row | {"error": about.get("error", "").strip().rpartition("\n")[2]})
+        said = about.get("error", "").strip().rpartition("\n")[2]
+        lost = f"no numbers: {', '.join(about['lost'])}" if about.get("lost") else ""
+        rows.append(row | {"error": said or lost})
     frame = pd.DataFrame(rows)
     frame.attrs["parameters"] = [name for name in frame if name in columns.values()]
     return frame[[name for name in frame if name != "error"] + ["error"]]
@@ -138,6 +140,11 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
 def column(parameter: str) -> str:
     """The column of a parameter in the table of runs."""
     return f"parameter.{parameter}" if parameter in (*OWN, *RANKED) else parameter
+
+
+def state(about: Mapping[str, Any]) -> str:
+    """The state of a run that ended, by its ``run.json``: done, or diverged where errors are no numbers."""
+    return "diverged" if about.get("lost") else "done"
 
 
 def _cell(value: Any) -> Any:
@@ -180,9 +187,7 @@ def first_metric(frame: pd.DataFrame) -> str:
     """The result to rank by unless one is named: the first error or loss that differs between runs, else the first
     result that does; ``seconds`` where there is none."""
     differing = [name for name in measures(frame) if frame[name].nunique() > 1] or measures(frame)
-    errors = [
-        name for name in differing if re.search(r"mse|mae|error|loss", name) and not name.endswith(".std")
-    ]
+    errors = [name for name in differing if is_error(name)]
     return next(iter(errors or differing), "seconds")
 
 

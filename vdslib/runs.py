@@ -26,7 +26,7 @@ from typing import Any
 
 import joblib
 
-from vdslib import _computer, _logs, experiments, fingerprints, handing, scales
+from vdslib import _computer, _logs, experiments, fingerprints, handing, lost, scales
 from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
@@ -205,7 +205,7 @@ def _now() -> str:
 
 
 def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: float, error: str) -> None:
-    """Write the parameters of a run, and what became of it."""
+    """Write the parameters of a run, and what became of it; ``lost`` names its errors that are no numbers."""
     about = {
         "id": run.id,
         "experiment": experiment,
@@ -215,8 +215,15 @@ def _describe(run: Run, folder: Path, experiment: str, started: str, seconds: fl
         "seconds": seconds,
         "cell_seconds": _cell_seconds(folder / "notebook.ipynb"),
     }
+    if not error and (names := _errors_lost(folder / "results.json")):
+        about["lost"] = names
     _write(folder / "parameters.json", run.parameters)
     _write(folder / (FAILED if error else DONE), about | ({"error": error} if error else {}))
+
+
+def _errors_lost(path: Path) -> list[str]:
+    """Errors that a run recorded as no numbers; none where it recorded nothing."""
+    return lost.errors_lost(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
 
 
 def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool = False) -> None:

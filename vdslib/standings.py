@@ -16,7 +16,7 @@ from vdslib.intervals import AdaptiveConformal, Conformal, coverage_interval, co
 from vdslib.preparation import Prepared
 from vdslib.significance import losses, versus
 
-__all__ = ["coverages", "fitted", "standings"]
+__all__ = ["coverages", "diverged", "fitted", "standings"]
 
 Models = Mapping[str, Forecasts | Sequence[Forecasts]]
 
@@ -49,12 +49,27 @@ def standings(
 
     Columns: mse and its spread over seeds, mse, mae, rmse and bias in the target's unit, mase, and what
     `vdslib.significance.versus` says of the skill over ``reference``. All steps of the horizon together. ``period``
-    is the season of mase in rows; with 0 it is found in training.
+    is the season of mase in rows; with 0 it is found in training. A model with a forecast that is not finite has an
+    empty row at the end, and a printed line names it.
     """
     tidy = evaluate(models, data.test, data.train_full, to_units=data.to_units, period=period)
+    for line in diverged(models, tidy):
+        print(line)
     measures = summary(tidy)[["mse", "mse spread", "mse_unit", "mae_unit", "rmse_unit", "bias_unit", "mase"]]
     against = versus(losses(models, data.test), reference, data.horizon, repetitions=repetitions, seed=seed)
     return measures.join(against.drop(columns="loss")).sort_values("mse", kind="stable")
+
+
+def diverged(models: Models, tidy: pd.DataFrame) -> list[str]:
+    """A line for each of ``models`` whose errors in the table of `evaluate` are not finite: name, seed, learning rate."""
+    infinite = tidy[(tidy["metric"] == "mse") & ~np.isfinite(tidy["value"])]
+    known = {(name, seed): model for name, seed, model in members(models)}
+    lines = []
+    for name, seed in infinite[["model", "seed"]].drop_duplicates().itertuples(index=False):
+        rate = getattr(known[name, seed], "learning_rate", None)
+        trained = "" if rate is None else f", learning rate {rate:.6g}"
+        lines.append(f"{name} has no error: forecasts of seed {seed}{trained} are not finite, or too large")
+    return lines
 
 
 def coverages(
@@ -65,7 +80,7 @@ def coverages(
     ``models`` must be fitted on ``data.train``; their errors on ``data.validation`` make conformal intervals, split
     and adaptive. A model with intervals of its own has a row of kind "own" too. Columns: coverage over
     all steps, that at the last step with its 95% interval (low, high; by blocks in time), and the mean Winkler score
-    in the target's unit. Of several seeds the first counts.
+    in the target's unit; NaN where forecasts are not finite. Of several seeds the first counts.
     """
     first = {name: model for name, _, model in reversed(list(members(models)))}
     unit = float(np.diff(data.to_units(np.array([0.0, 1.0])))[0])
@@ -82,7 +97,7 @@ def coverages(
                 lower, upper = model.interval(data.test, level)
                 inside = covered(data.test.y, lower, upper)
                 # nodes miss together: one share for each moment, or four nodes would count as four times the evidence
-                moments = pd.Series(inside[:, -1]).groupby(data.test.moments()).mean()
+                moments = pd.Series(inside[:, -1]).groupby(data.test.moments()).mean(skipna=False)
                 low, high = coverage_interval(moments, repetitions=repetitions)
                 score = winkler(data.test.y, lower, upper, level).mean() * unit
                 rows.append((name, kind, level, inside.mean(), inside[:, -1].mean(), low, high, score))

@@ -357,6 +357,12 @@ class Forecaster:
         forecaster.trained = trained
         return forecaster
 
+    @property
+    def learning_rate(self) -> float | None:
+        """That of the optimiser which trained the network; None where there is none."""
+        optimizer = getattr(self.trained.model, "optimizer", None) if self.trained else None
+        return None if optimizer is None else float(optimizer.learning_rate)
+
     def forecast(self, windows: Windows) -> np.ndarray:
         """Forecasts `[samples, horizon]`, scaled. RuntimeError before `fit`."""
         if self.trained is None:
