@@ -73,6 +73,7 @@ _registered: dict[str, Callable[[], Forecasts]] = {}
 def register(name: str) -> Callable[[Made], Made]:
     """Decorator: a class with ``fit`` and ``forecast``, made without arguments, joins the tables as ``name``.
 
+    Where a season is stated, a class that can be made with ``period`` (its rows, or None) is given it.
     A name that another module holds already is a ValueError; the same module may register again, as a notebook's
     cell that runs twice does.
     """
