@@ -77,7 +77,7 @@ def test_a_median_has_an_interval_between_values():
     assert of_median([1.0, 2.0])[1:] == (1, 2)
 
 
-def test_stretches_are_means_of_neighbours():
-    assert in_stretches([1, 2, 3, 4], 2) == [1.5, 3.5]
+def test_stretches_are_means_of_neighbours_in_time():
+    assert in_stretches([1, 2, 3, 4], count=2) == [1.5, 3.5]
     assert in_stretches([1, 2, 3]) == [1, 2, 3]
-    assert np.shape(in_stretches(np.ones((100, 3)), 10)) == (10, 3)
+    assert in_stretches([5, 1, 3, 3, 9], times=[2, 0, 1, 1, 2], count=3) == [1, 3, 7]

@@ -13,11 +13,10 @@ import pandas as pd
 
 from vdslib import experiments
 from vdslib.baselines import Forecasts
-from vdslib.evaluation import mse
 from vdslib.judging import MSE_TARGET
 from vdslib.preparation import Prepared, Windows
 from vdslib.statements import CLAIMS
-from vdslib.uncertainty import stretches
+from vdslib.uncertainty import in_stretches
 from vdslib.verdicts import VERDICTS, Claim, Finding, Results
 
 __all__ = [
@@ -61,37 +60,39 @@ def evidence(
     for each seed where a sequence was given, else a number; and of the test part (validation: all guards) in stretches
     of time, mean over seeds.
     """
-    shuffled = {network: models[network]}
+    shuffled = _measured({network: models[network]}, shuffled_history(data.test, seed))
+    validation, arm_test = _measured(arms, data.validation), _measured(arms, data.test)
     return {
         "network": network,
         **tested(models, data.test),
-        "shuffled_mse": _errors(shuffled, shuffled_history(data.test, seed))[network],
-        "shuffled_stretches": stretches(shuffled, shuffled_history(data.test, seed))[network],
-        "arm_train_mse": _errors(arms, data.train),
-        "arm_validation_mse": _errors(arms, data.validation),
-        "validation_stretches": stretches({"all guards": arms["all guards"]}, data.validation)["all guards"],
-        "arm_test_mse": _errors(arms, data.test),
-        "arm_test_stretches": stretches(arms, data.test),
+        "shuffled_mse": shuffled[0][network],
+        "shuffled_stretches": shuffled[1][network],
+        "arm_train_mse": _measured(arms, data.train)[0],
+        "arm_validation_mse": validation[0],
+        "validation_stretches": validation[1]["all guards"],
+        "arm_test_mse": arm_test[0],
+        "arm_test_stretches": arm_test[1],
     }
 
 
 def tested(models: Mapping[str, Forecasts | Sequence[Forecasts]], test: Windows) -> dict[str, Any]:
     """Test errors as `evidence` records them, for `vdslib.judging.gain` of any two of `models`."""
-    return {"test_mse": _errors(models, test), "test_stretches": stretches(models, test)}
+    errors, stretches = _measured(models, test)
+    return {"test_mse": errors, "test_stretches": stretches}
 
 
-def _errors(
+def _measured(
     models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
-) -> dict[str, float | list[float]]:
-    """The MSE of each forecaster, or of each of several."""
-
-    def error(forecaster: Forecasts) -> float:
-        return mse(windows.y, forecaster.forecast(windows))
-
-    return {
-        name: [error(each) for each in given] if isinstance(given, Sequence) else error(given)
-        for name, given in models.items()
-    }
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """By model: the MSE, of one forecaster or of each of several, and the MSE in stretches of time, mean over them."""
+    errors, stretches = {}, {}
+    for name, given in models.items():
+        several = given if isinstance(given, Sequence) else [given]
+        squared = [((each.forecast(windows) - windows.y) ** 2).mean(axis=1) for each in several]
+        means = [float(each.mean()) for each in squared]
+        errors[name] = means if isinstance(given, Sequence) else means[0]
+        stretches[name] = in_stretches(np.mean(squared, axis=0), windows.times)
+    return errors, stretches
 
 
 def table() -> pd.DataFrame:

@@ -104,12 +104,12 @@ def _rise(worse: float, better: float) -> float:
     return worse / better - 1 if better > 0 else math.nan
 
 
-def _below_target(error: Interval, constant: float) -> Finding:
-    measured = f"MSE {words(error, '.4g')}, of the training mean {constant:.4g}"
-    if not math.isfinite(constant):
+def _below_target(error: Interval, constant: Interval) -> Finding:
+    measured = f"MSE {words(error, '.4g')}, of the training mean {words(constant, '.4g')}"
+    if not math.isfinite(constant.value):
         return Finding(UNTESTABLE, measured, threshold=MSE_TARGET)
     finding = decided_below(error, MSE_TARGET, measured)
-    if finding.verdict == HOLDS and constant < MSE_TARGET:
+    if finding.verdict == HOLDS and constant.value < MSE_TARGET:
         # what a constant has on these rows is a fact about the test, whatever networks do
         return replace(finding, verdict=CONSTANT_TOO)
     return finding
@@ -117,15 +117,14 @@ def _below_target(error: Interval, constant: float) -> Finding:
 
 def trained_mse(found: Mapping[str, Any]) -> Finding:
     """Is the test error of the network below the paper's goal, and is that of a constant (1.3)?"""
-    error = _of(_same, _errors(found, "test", found["network"]))
-    return _below_target(error, float(_numbers(found["test_mse"]["mean"]).mean()))
+    network, constant = (_of(_same, _errors(found, "test", name)) for name in (found["network"], "mean"))
+    return _below_target(network, constant)
 
 
 def printed_mse(found: Mapping[str, Any]) -> Finding:
     """The same for the printed program, on its own test set and scale (3.2)."""
-    return _below_target(
-        _of(_same, _errors(found, "printed")), float(_numbers(found["printed_constant_mse"]))
-    )
+    constant = over_seeds(_same, _numbers(found["printed_constant_mse"]))
+    return _below_target(_of(_same, _errors(found, "printed")), constant)
 
 
 def useful(found: Mapping[str, Any]) -> Finding:

@@ -31,8 +31,8 @@ def random_split(
             labels = {"seed": seed, "arm": name, "time": arm.test.times, "node": arm.test.node}
             parts.append(pd.DataFrame({**labels, "error": (wrong**2).mean(axis=1)}))
     table = pd.concat(parts).pivot(index=["seed", "time", "node"], columns="arm", values="error").dropna()
-    by_seed, by_time = table.groupby("seed").mean(), table.groupby("time").mean()
+    by_seed, times = table.groupby("seed").mean(), table.index.get_level_values("time")
     return {
         "same_rows_mse": {arm: by_seed[arm].tolist() for arm in ("clean", "leaky")},
-        "same_rows_stretches": {arm: in_stretches(by_time[arm]) for arm in ("clean", "leaky")},
+        "same_rows_stretches": {arm: in_stretches(table[arm], times) for arm in ("clean", "leaky")},
     }

@@ -7,18 +7,17 @@ would move with other seeds or at another time gives its interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from arch.bootstrap import StationaryBootstrap
 from numpy.typing import ArrayLike
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from vdslib.baselines import Forecasts
-from vdslib.preparation import Windows
-from vdslib.significance import block_length, losses
+from vdslib.significance import block_length
 
 __all__ = [
     "LEVEL",
@@ -29,7 +28,6 @@ __all__ = [
     "of_median",
     "over_seeds",
     "over_time",
-    "stretches",
 ]
 
 LEVEL = 0.95
@@ -118,15 +116,12 @@ def of_median(values: ArrayLike) -> Interval:
     return Interval(float(np.median(array)), float(low), float(high))
 
 
-def in_stretches(values: ArrayLike, count: int = 50) -> list[float]:
-    """The means of ``values`` [times, ...], consecutive in time, in at most ``count`` stretches of equal length."""
+def in_stretches(values: ArrayLike, times: ArrayLike | None = None, count: int = 50) -> list[float]:
+    """The means of ``values`` [samples] in at most ``count`` consecutive stretches, as equal in length as can be.
+
+    With ``times`` [samples] they are put into the order of time first, and those of one moment count as one.
+    """
     array = np.asarray(values, dtype=float)
-    parts = np.array_split(array, min(count, len(array)))
-    return np.array([part.mean(axis=0) for part in parts]).tolist()
-
-
-def stretches(
-    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
-) -> dict[str, list[float]]:
-    """The MSE of fitted forecasters, mean over seeds and nodes, in consecutive stretches of ``windows``, by model."""
-    return {str(name): in_stretches(errors) for name, errors in losses(models, windows).items()}
+    if times is not None:
+        array = pd.Series(array).groupby(np.asarray(times)).mean().to_numpy()
+    return [float(part.mean()) for part in np.array_split(array, min(count, len(array)))]
