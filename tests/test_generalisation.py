@@ -51,6 +51,13 @@ def test_the_table_has_every_machine_and_only_numbers_of_a_sane_size():
     assert list(generalisation.by_model(TABLE, 14).index) == ["407"]
 
 
+def test_a_seed_that_diverged_is_not_left_out_of_the_mean():
+    lost = (TABLE["machine"] == "306") & (TABLE["seed"] == 2) & (TABLE["quantity"] == "mse")
+    errors = generalisation.by_model(TABLE.assign(value=TABLE["value"].mask(lost)), 10)
+    assert errors.loc["306", ["lstm", "lstm spread"]].isna().all() and errors.loc["306", "ridge"] > 0
+    pd.testing.assert_frame_equal(errors.drop("306"), generalisation.by_model(TABLE, 10).drop("306"))
+
+
 def test_the_committed_table_gives_the_machines_asked_for_and_refuses_what_it_lacks():
     path = execution.ROOT / "data" / "generalisation.csv"
     has = {"machines": ["332", "407"], "month": "2013-8", "window": 10, "horizon": 1}

@@ -393,6 +393,11 @@ def test_the_summary_by_hand():
     assert row["verdict"] == "flatters"
     swapped = table.assign(arm=table["arm"].map({"clean": "leaky", "leaky": "clean"}))
     assert leaks.summary(swapped).loc["scaler on all rows", "verdict"] == "looks worse"
+    # one seed that diverged is not left out of the mean
+    lost = table.assign(error=table["error"].mask((table["seed"] == 2) & (table["model"] == "ridge")))
+    row = leaks.summary(lost).loc["scaler on all rows"]
+    assert np.isnan(row["flattery"]) and row["verdict"] == "unknown, since an error is no number"
+    assert (row["clean_winner"], row["leaky_winner"]) == ("mean", "mean")
 
 
 def test_a_series_without_rare_state_is_refused():

@@ -156,6 +156,15 @@ def test_network_gives_probabilities_learns_and_repeats_itself() -> None:
     assert one.losses.best_epoch == int(np.argmin(one.losses.val_loss)) + 1
 
 
+def test_a_network_that_diverged_says_no_state() -> None:
+    part = windows(200)
+    states = BORDERS.coming(part, "")
+    how = Settings(epochs=2, batch_size=32, patience=2, learning_rate=1e38)
+    network = load_states.Network("none", [4], 0.0, how, seed=4).fit(part, states, part, states)
+    with pytest.raises(ValueError, match=r"treatment 'none', seed 4, learning rate 1e\+38 diverged"):
+        network.predict_proba(part)
+
+
 def rows(**scores: list[float]) -> pd.DataFrame:
     """A table of balanced accuracies by treatment, `_` for a space."""
     return pd.DataFrame(

@@ -139,6 +139,14 @@ def test_cross_validation(data):
     assert again["fold_mse"].iloc[0] != pytest.approx(table["fold_mse"].iloc[0], rel=1e-2)
 
 
+def test_cross_validation_names_the_networks_that_diverged(data, capsys):
+    how = Settings("sgd", learning_rate=1e30, epochs=2, patience=0, restore_best=False)
+    table = training.cross_validate(build, data.train_full, 2, [4], how)
+    assert not np.isfinite(table["fold_mse"]).any()
+    said = [f"fold {n}, seed 4, learning rate 1e+30: the network diverged and has no error" for n in (1, 2)]
+    assert capsys.readouterr().out.splitlines() == said
+
+
 def test_settings_of_the_optimiser():
     model = training.compile(build(0), "sgd", 0.02, 0.9)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02) and model.optimizer.momentum == 0.9

@@ -57,7 +57,8 @@ def mse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Both arguments have one shape, [samples, horizon] for instance; ValueError otherwise.
     """
-    return float(np.mean(_difference(y_true, y_pred) ** 2))
+    with np.errstate(over="ignore"):  # the error of a forecaster that diverged may be infinite
+        return float(np.mean(_difference(y_true, y_pred) ** 2))
 
 
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:

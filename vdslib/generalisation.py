@@ -74,11 +74,11 @@ def describe(parts: Mapping[str, Prepared]) -> pd.DataFrame:
 
 def by_model(table: pd.DataFrame, window: int) -> pd.DataFrame:
     """Mean MSE over seeds, a row per machine and a column per model, for windows of one length; with the network's
-    spread over the seeds (sample standard deviation, "lstm spread")."""
+    spread over the seeds (sample standard deviation, "lstm spread"). NaN where a seed diverged."""
     rows = table[(table["quantity"] == "mse") & (table["window"] == window)]
     groups = rows.groupby(["machine", "model"], sort=False)["value"]
-    means = groups.mean().unstack()
-    spread = groups.std().unstack()["lstm"]
+    means = groups.mean(skipna=False).unstack()
+    spread = groups.std(skipna=False).unstack()["lstm"]
     order = list(dict.fromkeys(rows["machine"]))
     return means.assign(**{"lstm spread": spread}).loc[order].rename_axis(columns=None)
 

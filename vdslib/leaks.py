@@ -333,7 +333,9 @@ def _networks(entries: Sequence[tuple[str, int, str, Case, Arm]]) -> dict[tuple[
     for (key, (arm, _)), trained in zip(jobs.items(), done, strict=True):
         best = arm.leak == "best test epoch reported"
         errors[key] = (
-            min(trained.history.val_loss) if best else _error(arm, training.predict(trained.model, arm.test))
+            float(np.min(trained.history.val_loss))
+            if best
+            else _error(arm, training.predict(trained.model, arm.test))
         )
     return errors
 
@@ -364,21 +366,22 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a leak of a table by ``run``: what it gives the judge, and who wins.
 
     flattery, skill_gain   means over the seeds; spread: standard deviation of the flattery
-    beyond, verdict        whether the flattery is beyond the spread, and that in words; with one seed there is no spread
+    beyond, verdict        whether the flattery is beyond the spread, and that in words; with one seed there is no spread,
+                           and where a network diverged under any seed there is nothing
     clean_winner, ..       the models of the lowest mean error, within the share ``LEAST``
     winner_changes         no winner of the clean arm is one of the leaky arm
     """
     shares = flattery(table).groupby("leak", sort=False)
-    result = shares[["flattery", "skill_gain"]].mean().assign(judge=shares["judge"].first())
-    result["spread"] = shares["flattery"].std()
+    result = shares[["flattery", "skill_gain"]].mean(skipna=False).assign(judge=shares["judge"].first())
+    result["spread"] = shares["flattery"].std(skipna=False)
     least = (SPREADS * result["spread"]).clip(lower=LEAST)
     result["beyond"] = result["flattery"] > least
-    signs = [result["beyond"], result["flattery"] < -least, result["spread"].isna()]
-    result["verdict"] = np.select(
-        signs, ["flatters", "looks worse", "unknown with one seed"], "no clear difference"
-    )
+    diverged = ~np.isfinite(result["flattery"])
+    signs = [diverged, result["beyond"], result["flattery"] < -least, result["spread"].isna()]
+    words = ["unknown, since an error is no number", "flatters", "looks worse", "unknown with one seed"]
+    result["verdict"] = np.select(signs, words, "no clear difference")
     winners = {
-        (leak, arm): _winners(rows.groupby("model")["error"].mean())
+        (leak, arm): _winners(rows.groupby("model")["error"].mean(skipna=False))
         for (leak, arm), rows in table.groupby(["leak", "arm"])
     }
     for arm in ("clean", "leaky"):

@@ -214,8 +214,14 @@ class Network:
         return model
 
     def predict_proba(self, windows: Windows) -> np.ndarray:
-        """Probabilities `[samples, 3]`, dropout off."""
-        return predict(self.model, windows)
+        """Probabilities `[samples, 3]`, dropout off. ValueError where the network diverged, so that they are none."""
+        probabilities = predict(self.model, windows)
+        if not np.isfinite(probabilities).all():
+            raise ValueError(
+                f"the network of treatment {self.treatment!r}, seed {self.seed}, learning rate "
+                f"{self.how.learning_rate:.6g} diverged: it has no probabilities of states. Lower the learning rate"
+            )
+        return probabilities
 
 
 def majority(states: np.ndarray, count: int) -> np.ndarray:

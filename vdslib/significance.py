@@ -47,7 +47,8 @@ def losses(
     found: dict[str, list[np.ndarray]] = {}
     for name, _, model in members(models):
         error = np.abs(forecasts(model, windows, name) - windows.y)[:, chosen]
-        found.setdefault(name, []).append((error**power).mean(axis=1))
+        with np.errstate(over="ignore"):  # the loss of a forecaster that diverged may be infinite
+            found.setdefault(name, []).append((error**power).mean(axis=1))
     table = pd.DataFrame({name: np.mean(each, axis=0) for name, each in found.items()})
     return table.groupby(pd.Index(windows.moments(), name="time")).mean(skipna=False)
 

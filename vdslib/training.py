@@ -303,7 +303,8 @@ def cross_validate(
 
     Early stopping watches the inner tail of a fold's own training rows; the fold itself is used once, to
     measure. One row for each fold and seed: `fold`, `seed`, `train_mse`, `fold_mse` (dropout off, at the
-    weights in use), `constant_mse` (the training mean on the same fold), `epochs`, `best_epoch`.
+    weights in use), `constant_mse` (the training mean on the same fold), `epochs`, `best_epoch`. A printed line names
+    the fold and the seed of a network whose error is no number.
     """
     parts = folds(windows, k)
     jobs, places = [], []
@@ -315,6 +316,11 @@ def cross_validate(
     rows = []
     for job, (number, seed, fold), trained in zip(jobs, places, train(jobs), strict=True):
         train_mse, fold_mse = losses(trained.model, job.train, fold)
+        if not np.isfinite(fold_mse):
+            rate = job.settings.learning_rate
+            print(
+                f"fold {number}, seed {seed}, learning rate {rate:.6g}: the network diverged and has no error"
+            )
         rows.append(
             {
                 "fold": number,
