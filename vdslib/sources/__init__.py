@@ -82,7 +82,8 @@ class Source:
     ``header`` is how files of the format begin: the plain path of such a .csv file leads to the source too.
     ``files`` gets the same and returns the files and folders that telemetry comes from, by which a run that was made
     before is known again; None where it is measured anew each time; an empty list where it never changes.
-    ``check``, for what is measured anew, gets the same and refuses what cannot be measured, without measuring.
+    ``check``, for a source that takes its time to measure, gets the same and refuses what cannot be measured, without
+    measuring; where there is none, the telemetry of a run is read once before its kernel starts, to see that it fits.
     """
 
     name: str
@@ -208,14 +209,15 @@ def files(telemetry: str | Path) -> list[Path] | None:
 
 
 def examine(telemetry: str | Path) -> list[str]:
-    """The notes on telemetry; TelemetryError where it does not fit. What is measured anew each time is not measured
-    for that: its address alone is checked."""
+    """The notes on telemetry; TelemetryError where it does not fit. It is read for that, but for what takes its time to
+    be measured: there the address alone is checked."""
     source, rest = _open(telemetry, None)
-    if source is None or source.files(rest) is not None:
-        return list(read(telemetry).attrs["notes"])
-    if source.check:
+    notes = [] if source and source.check else list(read(telemetry).attrs["notes"])
+    if source and source.check:
         source.check(rest)
-    return [f"{telemetry} is measured anew by each run"]
+    if source and source.files(rest) is None:
+        notes.append(f"{telemetry} is measured anew by each run")
+    return notes
 
 
 def _open(
