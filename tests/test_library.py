@@ -69,7 +69,8 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
     assert names - of_networks == {"vdslib._tensorflow"}
     users = {module for module in MODULES if "vdslib._tensorflow" in closure(module)} - {"vdslib._tensorflow"}
     assert users == of_networks | {
-        f"vdslib.{name}" for name in ("generalisation", "hyperparameters", "leaks", "planted_leaks")
+        f"vdslib.{name}"
+        for name in ("generalisation", "hyperparameters", "leaks", "planted_leaks", "same_rows")
     }  # which train some
 
 
