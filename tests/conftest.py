@@ -15,6 +15,7 @@ SPREAD = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file stay together, as they share fixtures (a recording, servers, pages) and compiled networks."""
     for item in items:

@@ -1,7 +1,7 @@
 """Parameters of notebooks, checked runs, and results handed from chapter to chapter."""
 
-import json
 import math
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -284,7 +284,12 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
     experiments.record("a-chapter", {"value": 1})
     experiments.record("a-chapter", {"value": 2})
     assert experiments.load() == {"a-chapter": {"value": 2}}
-    monkeypatch.setattr(json, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError("disc full")))
+
+    def full(path, text, **_):
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError("disc full")
+
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="disc full"):
         experiments.record("a-chapter", {"value": 3})
     assert [path.name for path in tmp_path.iterdir()] == ["a-chapter.json"]
