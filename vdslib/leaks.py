@@ -21,8 +21,8 @@ from vdslib import guards, models, training
 from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse, skill
 from vdslib.preparation import Prepared, Windows, divide, prepare, resample
-from vdslib.windows import aligned, groups, median_step
 from vdslib.telemetry import TelemetryError, origin_of
+from vdslib.windows import aligned, groups, median_step
 
 __all__ = [
     "JUDGES",

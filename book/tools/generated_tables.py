@@ -42,6 +42,7 @@ MODULES = (
     "testbed",
     "guards",
     "windows",
+    "scaling",
     "preparation",
     "dirty",
     "models",
