@@ -9,7 +9,7 @@ READY := .venv/.ready
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-slow notebooks bench lab lock clean
+.PHONY: help book test test-slow numerics notebooks bench lab lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -17,15 +17,18 @@ help:  ## list the commands
 book: $(READY)  ## run the notebooks that are out of date, render the book
 	@$(BIN)/python book/tools/build.py book
 
-# one pytest process for unit tests, notebooks and pages: TensorFlow alone takes seconds to import
+# two processes: the notebooks in their order in one, the files of tests in the other; TensorFlow takes seconds to import
 test: $(READY)  ## run all tests: units, every committed notebook, the strict build, lint, types
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(READY)  ## run the tests that take longest: sweeps killed many times, thousands of runs
+test-slow: $(READY) numerics  ## run what takes longest: sweeps killed many times, thousands of runs, and numerics
 	$(BIN)/pytest -m slow tests
+
+numerics: $(READY)  ## measure how far results move with the processor's rounding (SAVE=1: keep the tolerances)
+	@$(BIN)/python book/tools/numerics.py $(if $(SAVE),--save)
 
 notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY="name name" for some)
 	@$(BIN)/python book/tools/build.py notebooks $(ONLY)

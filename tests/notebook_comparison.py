@@ -1,112 +1,49 @@
-"""Pytest plugin: how nbval compares the committed notebooks with a new run.
+"""Pytest plugin: how the committed notebooks are compared with a new run.
 
-Text is compared exactly, numbers within it by value: integers exactly, all others to a relative tolerance of 1%. A
-cell that needs more says so by a tag, and below 20% always: ``rtol=0.05`` for its floating-point numbers (errors of
-trained models), ``counts=0.15`` for integers that come out of training. Nothing else is tolerated: a cell that was
-never run, or that asks nbval to look away, fails.
+What counts as equal stands in book/tools/comparison.py. nbval runs each notebook in a kernel of its own, unless `make
+book` has just run it: then the outputs of its executed copy are compared, provided that nothing the notebook depends on
+has changed since. Nothing is left out: a cell that was never run, or that asks nbval to look away, fails.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import math
 import os
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import build
+import comparison
 import execution
 import inputs
+import nbformat
 import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
-from nbval.plugin import IPyNbCell
+from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["pytester"]
-DEFAULT_TOLERANCE = 0.01
-HIGHEST_TOLERANCE = 0.2  # a result that is 20% off has changed, whatever a tag says
-# Digits inside of names (lstm_1, T05Z) are text. Thousands may have commas; a full stop belongs to the number where
-# digits follow or, as numpy prints "[1. 0.]", a further number or a bracket.
-NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<![\w)\]])[-+])?"
-    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|\.(?=\s*[-\d\]]))?|\.\d+)"
-    r"(?:[eE][-+]?\d+)?"
-)
 FORBIDDEN_TAGS = {"nbval-skip", "nbval-ignore-output", "raises-exception", "nbval-raises-exception"}
 FORBIDDEN_COMMENTS = re.compile(r"#\s*(?:PYTEST_VALIDATE|NBVAL)_(?!CHECK_OUTPUT)\w+")
-PICTURES = (
-    "application/papermill.record/image/png",
-    "image/svg+xml",
-    "application/papermill.record/image/svg+xml",
-)
 socket_numbers = itertools.count()
-
-
-class Output(str):
-    """Text of one output that equals another where the words are the same and the numbers are close."""
-
-    rtol = DEFAULT_TOLERANCE
-    counts = 0.0
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, str):
-            return NotImplemented
-        words, numbers = split(self)
-        other_words, other_numbers = split(other)
-        return words == other_words and all(map(self._close, numbers, other_numbers))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = str.__hash__
-
-    def _close(self, one: str, two: str) -> bool:
-        whole = _is_whole(one) and _is_whole(two)
-        return math.isclose(
-            _value(one), _value(two), rel_tol=self.counts if whole else self.rtol, abs_tol=1e-12
-        )
-
-
-def _is_whole(number: str) -> bool:
-    return not re.search(r"[.eE]", number)
-
-
-def _value(number: str) -> float:
-    return float(number.replace(",", ""))
-
-
-def split(text: str) -> tuple[str, list[str]]:
-    """A text with its numbers masked and the padding that depends on their width taken out, and the numbers."""
-    masked = re.sub(r"[ \t]+|(?<=-)-+", "", NUMBER.sub("\0", text))
-    return masked, NUMBER.findall(text)
-
-
-def tolerance(tags: list[str], name: str, otherwise: float) -> float:
-    """What a cell's tag ``name=value`` allows."""
-    for tag in tags:
-        if tag.startswith(f"{name}="):
-            value = float(tag.removeprefix(f"{name}="))
-            if not 0 <= value < HIGHEST_TOLERANCE:
-                raise ValueError(f"tag {tag}: a tolerance must be below {HIGHEST_TOLERANCE}")
-            return value
-    return otherwise
-
-
-def comparable(value: Any, tags: list[str]) -> Output:
-    """One output's content in the form that compares with tolerance; JSON becomes text first."""
-    output = Output(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
-    output.rtol = tolerance(tags, "rtol", DEFAULT_TOLERANCE)
-    output.counts = tolerance(tags, "counts", 0.0)
-    return output
+tolerances_key = pytest.StashKey[dict[tuple[str, str], comparison.Tolerances]]()
 
 
 def prepare(cell: IPyNbCell) -> IPyNbCell:
-    """Let a cell compare with tolerance; pictures are compared by the data printed with them."""
-    cell.parent.skip_compare = tuple({*cell.parent.skip_compare, *PICTURES})
-    cell.sanitize = lambda value: comparable(value, cell.cell.metadata.get("tags", []))
+    """Let a cell compare its outputs as `comparison` does."""
+    measured = cell.config.stash[tolerances_key]
+    tolerances = measured.get((cell.parent.path.stem, cell.cell.get("id", "")), {})
+
+    def compare(new: list[Any], old: list[Any], skip_compare: object = None) -> bool:
+        changes = comparison.differences(coalesce_streams(old), coalesce_streams(new), tolerances)
+        cell.comparison_traceback = [str(change) for change in changes]
+        return not changes
+
+    cell.compare_outputs = compare
     return cell
 
 
@@ -118,6 +55,44 @@ def refusal(cell: Any) -> str:
     if cell.execution_count is None:
         return "the cell was never run, or its outputs were cleared: run make notebooks"
     return ""
+
+
+class CopiedCell(IPyNbCell):
+    """A cell that has just been run by the build: compared with its executed copy, in no kernel."""
+
+    def setup(self) -> None:
+        """There is no kernel to wait for."""
+
+    def runtest(self) -> None:
+        """Compare the outputs of the copy with the committed ones."""
+        if not self.compare_outputs(self.parent.copied[self.cell_num], self.cell.outputs):
+            self.raise_cell_error("Cell outputs differ", "\n".join(self.comparison_traceback))
+
+
+class CopiedNotebook(IPyNbFile):
+    """A notebook whose executed copy is up to date."""
+
+    def setup(self) -> None:
+        """No kernel is needed."""
+
+    def collect(self) -> Any:
+        """One item for each code cell."""
+        copy = nbformat.read(build.executed_copy(execution.ROOT, self.path), as_version=4)
+        self.copied = [cell.outputs for cell in build.code(copy)]
+        for cell in super().collect():
+            yield CopiedCell.from_parent(
+                self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options
+            )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
+    """A notebook that the build has just run is not run again."""
+    collectors = yield
+    ours = file_path.parent == execution.ROOT / "notebooks" and file_path.suffix == ".ipynb"
+    if ours and not build.reasons(execution.ROOT, file_path):
+        return [CopiedNotebook.from_parent(parent, path=file_path)]
+    return collectors
 
 
 class IpcKernelManager(KernelManager):
@@ -151,13 +126,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             prepare(item)
 
 
+class Scheduling(LoadScopeScheduling):
+    """Of several processes one runs all notebooks; a file of tests stays together, as it shares what is compiled."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "notebooks" if file.endswith(".ipynb") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """The way in which ``pytest -n 2`` deals the tests to its processes."""
+    return Scheduling(config, log)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the project."""
     return execution.ROOT
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Our kernels in place of nbval's, and the tolerances of the project that is tested."""
+    config.stash[tolerances_key] = comparison.read_tolerances(config.rootpath)
     nbval.kernel.KernelManager = IpcKernelManager
 
 

@@ -20,7 +20,7 @@ from vdslib import runs, sweep
 CELL = """\
 number: int = 1  # a number, which the result is made of [0 .. 1000000]
 fault: str = "none"  # what goes wrong [none | error | once | kill]
-pause: float = 0.0  # seconds that the run takes [0 .. 60]
+pause: float = 0.0  # seconds that the run takes [0 .. 3600]
 seed: int = 0  # start of random numbers [0 ..]
 results_dir: str = ""  # folder of results; empty for the usual one
 """

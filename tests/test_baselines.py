@@ -13,8 +13,9 @@ from vdslib import baselines, telemetry
 from vdslib.baselines import Drift, Oracle, Persistence, Ridge, SeasonalNaive, TrainingMean
 from vdslib.classical import ARIMA, ETS
 from vdslib.evaluation import mse
-from vdslib.history import History, find_period, runs, seasonal_error
+from vdslib.history import History, runs, seasonal_error
 from vdslib.preparation import USAGES, Windows, prepare
+from vdslib.seasons import find_period
 
 BASELINES = baselines.baselines().values()
 
@@ -119,13 +120,14 @@ def test_the_past_is_rebuilt_from_windows():
     data = cut(values, test=0.3, validation=0)
     scaled = data.y_scaler.transform(values[:, None])[:, 0]
     past = History(data.train)
-    np.testing.assert_allclose(past.values["system"], scaled[:70])
+    np.testing.assert_array_equal(past.values["system"].rows, np.arange(70))
+    np.testing.assert_allclose(past.values["system"].values, scaled[:70])
     np.testing.assert_array_equal(past.rows(data.test), np.arange(74, 97))
-    np.testing.assert_allclose(
-        past.known_to(data.test)["system"], scaled[:97]
-    )  # the last three are targets only
+    known = past.known_to(data.test)["system"].at(np.arange(-1, 100))
+    np.testing.assert_allclose(known[1:98], scaled[:97])  # the last three are targets only
+    assert np.isnan(known[[0, 98, 99, 100]]).all()
     blind = dataclasses.replace(data.test, x=data.test.x + 1)  # the target is no feature
-    known = past.known_to(blind)["system"]
+    known = past.known_to(blind)["system"].at(np.arange(97))
     np.testing.assert_allclose(known[74:], scaled[74:97])
     assert np.isnan(known[70:74]).all()
     with pytest.raises(ValueError, match="before the training"):

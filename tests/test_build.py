@@ -19,17 +19,10 @@ VDSLIB = {
     "scaling": "FACTOR = 2\n",
     "series": "from . import scaling\n\nVALUES = [scaling.FACTOR * i for i in range(3)]\n",
     "alone": "VALUE = 7\n",
-    "experiments": (
-        "import json, os, pathlib\n\n\n"
-        "def record(name, values):\n"
-        "    pathlib.Path(os.environ['VDS_RESULTS'], name + '.json').write_text(json.dumps(values))\n\n\n"
-        "def load():\n"
-        "    folder = pathlib.Path(os.environ['VDS_RESULTS'])\n"
-        "    return {path.stem: json.loads(path.read_text()) for path in folder.glob('*.json')}\n"
-    ),
+    "experiments": "from vdslib.handing import load, record\n",
 }
 CHAPTERS = {
-    # the name would run first: a chapter that reads results must come after all others
+    # a chapter that reads results must come after all others, though its name comes first
     "0-verdicts": ["from vdslib import experiments", "print(sorted(experiments.load().items()))"],
     "1-series": ["from vdslib.series import VALUES", "print(VALUES)"],
     "2-data": [
@@ -56,10 +49,11 @@ def write_notebook(path: Path, cells: list[str], title: str = "A title") -> None
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project of four chapters, with a vdslib of its own that kernels import in place of the real one."""
+    (tmp_path / "vdslib").mkdir()
     for name, text in VDSLIB.items():
-        path = tmp_path / "vdslib" / f"{name}.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        (tmp_path / "vdslib" / f"{name}.py").write_text(text)
+    for name in ("handing", "fingerprints"):
+        shutil.copy(execution.ROOT / "vdslib" / f"{name}.py", tmp_path / "vdslib")
     for name, cells in CHAPTERS.items():
         write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", cells)
     (tmp_path / "data").mkdir()
@@ -78,7 +72,8 @@ def printed(project: Path, name: str) -> str:
 
 def test_each_kind_of_input_reruns_what_depends_on_it_and_nothing_else(project: Path) -> None:
     everything = ["1-series", "2-data", "3-record", "0-verdicts"]
-    assert build.run_notebooks(project) == everything
+    # it runs again, once the results are there that it looked for; from then on its place is known
+    assert build.run_notebooks(project) == ["0-verdicts", *everything]
     assert build.run_notebooks(project) == []
     assert printed(project, "0-verdicts") == "[('3-record', {'a': 1})]\n"
 
@@ -133,7 +128,7 @@ def test_failing_cell_ends_the_build_with_traceback_and_name(project: Path) -> N
     write_notebook(project / "notebooks" / "1-series.ipynb", ["x = 1", "x / 0"])
     with pytest.raises(build.BuildError, match=r"(?s)ZeroDivisionError.*1-series: cell 3 failed"):
         build.run_notebooks(project)
-    assert list((project / "_build" / "executed").glob("*")) == []
+    assert not build.executed_copy(project, project / "notebooks" / "1-series.ipynb").exists()
 
 
 def test_command_returns_an_error_code(
@@ -145,6 +140,22 @@ def test_command_returns_an_error_code(
     assert "1-series: cell 2 failed" in capsys.readouterr().err
     assert build.main(["notebooks", "9-nothing"]) == 1
     assert "no such notebook: 9-nothing" in capsys.readouterr().err
+
+
+def test_saving_tells_which_numbers_and_words_moved(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = project / "notebooks" / "5-result.ipynb"
+    write_notebook(source, ["print('error', 0.5)", "print('claim: holds')"])
+    build.save_notebooks(project, ["5-result"])
+    assert "became" not in capsys.readouterr().out
+    source.write_text(
+        source.read_text().replace("error 0.5", "error 0.4").replace("claim: holds\\n", "claim: undecided\\n")
+    )
+    build.save_notebooks(project, ["5-result"])
+    told = capsys.readouterr().out
+    assert "5-result, code cell 1: stdout: 'error 0.4': 0.4 became 0.5 (tolerance 1e-06)" in told
+    assert "5-result, code cell 2: stdout: words: 'claim: undecided' became 'claim: holds'" in told
 
 
 def test_saving_twice_gives_the_same_files(project: Path) -> None:
@@ -176,25 +187,172 @@ def test_kernel_is_this_python_whatever_a_user_installed(
     assert cells[2].outputs[0].text.strip() == str(path.parent)
 
 
-def test_modules_named_in_strings_and_imported_in_functions_count(tmp_path: Path) -> None:
-    for name, text in {
-        "__init__": "",
-        "a": "def f():\n    from vdslib.sub import b\n    return b\n",
-        "sub/__init__": "from .c import x\n",
-        "sub/b": 'COMMAND = ["python", "-m", "vdslib.d"]\n',
-        "sub/c": "from .. import e\nx = 1\n",
-        "d": "",
-        "e": "",
-        "unused": "",
-    }.items():
-        path = tmp_path / "vdslib" / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    found = inputs.closure(
-        inputs.syntax(["%matplotlib inline\nfrom vdslib import a"]), inputs.modules(tmp_path)
+USES = {
+    "vdslib/lazy.py": "def f():\n    from vdslib import lazier\n    return lazier\n",
+    "vdslib/lazier.py": "",
+    "vdslib/started.py": "open('../data/in_process.csv').close()\n",
+    "data/in_process.csv": "",
+    "data/outcomes.csv": "a\n1\n",
+    "data/arrow.csv": "a\n1\n",
+    "book/studies/plan.yaml": "",
+    "notebooks/beside.py": "",
+    "own.txt": "",
+}
+USING = """\
+import os, subprocess, sys
+from multiprocessing import get_context
+from pathlib import Path
+import pandas as pd, pyarrow.csv
+import beside
+import vdslib.lazy
+vdslib.lazy.f()
+subprocess.run([sys.executable, "-m", "vdslib." + "started"], check=True)
+pd.read_csv("../data/" + "out" + "comes.csv")
+for path in Path("../book/studies").glob("*.yaml"):
+    path.read_text()
+process = get_context("fork").Process(target=lambda: Path("../own.txt").read_text())
+process.start(); process.join()
+sys.audit("open", "../data/arrow.csv", "rb", os.O_RDONLY)
+pyarrow.csv.read_csv("../data/arrow.csv")
+Path("made.txt").write_text("its own")
+Path("made.txt").read_text()
+Path("../later.txt").read_text() if Path("../later.txt").exists() else None
+try:
+    open("../missing.txt")
+except FileNotFoundError:
+    pass
+"""
+
+
+def test_what_a_kernel_and_its_processes_open_counts_however_they_come_to_it(project: Path) -> None:
+    for name in CHAPTERS:
+        (project / "notebooks" / f"{name}.ipynb").unlink()
+    for name, text in USES.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    path = project / "notebooks" / "uses.ipynb"
+    write_notebook(path, [USING])
+    assert build.run_notebooks(project) == ["uses"]
+    before = build.executed_copy(project, path).read_text()
+    assert inputs.read_stamp(project, path).files.keys() == {
+        *USES,
+        "vdslib/__init__.py",
+        "book/studies",
+        "missing.txt",
+    }
+    for name, text in USES.items():
+        assert build.reasons(project, path) == []
+        with (project / name).open("a") as file:
+            file.write("# more")
+        assert build.reasons(project, path) == [name]
+        (project / name).unlink()
+        assert name in build.reasons(project, path)
+        (project / name).write_text(text)
+    for name in ("missing.txt", "book/studies/another.yaml"):
+        (project / name).write_text("")
+        assert build.reasons(project, path) == [name.removesuffix("/another.yaml")]
+        (project / name).unlink()
+    for name in ("notebooks/made.txt", "data/other.csv", "vdslib/alone.py"):
+        (project / name).write_text("changed")
+    assert build.reasons(project, path) == [] and build.run_notebooks(project) == []
+    assert build.executed_copy(project, path).read_text() == before
+
+
+def test_a_readers_own_sources_and_forecasters_count(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.run_notebooks(project)
+    own = tmp_path / "elsewhere" / "own.py"
+    own.parent.mkdir()
+    path = project / "notebooks" / "1-series.ipynb"
+    for content in ("first", "second"):
+        own.write_text(content)
+        monkeypatch.setenv("VDS_SOURCES", str(own))
+        assert build.reasons(project, path) == [f"VDS_SOURCES {own}"]
+        build.run_one(project, path, "")
+        assert build.reasons(project, path) == []
+
+
+def test_a_site_customisation_of_the_readers_own_stays_at_work(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "sitecustomize.py").write_text("import os\nos.environ['CUSTOMISED'] = 'yes'\n")
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    write_notebook(project / "notebooks" / "1-series.ipynb", ["import os", "print(os.environ['CUSTOMISED'])"])
+    build.run_one(project, project / "notebooks" / "1-series.ipynb", "")
+    assert printed(project, "1-series") == "yes\n"
+
+
+def test_what_changes_while_a_notebook_runs_counts_as_changed(project: Path) -> None:
+    for name in ("0-verdicts", "1-series", "3-record"):
+        (project / "notebooks" / f"{name}.ipynb").unlink()
+    path, data = project / "notebooks" / "2-data.ipynb", project / "data" / "vds_data.csv"
+    edit = "path = Path('../data/vds_data.csv')\n{}path.write_text(path.read_text() + '2\\n')"
+    write_notebook(path, [*CHAPTERS["2-data"], edit.format("if path.read_text().count('2') < 1:\n    ")])
+    assert build.run_notebooks(project).count("2-data") == 2 and "2" in printed(project, "2-data")
+    write_notebook(path, [*CHAPTERS["2-data"], edit.format("")])
+    with pytest.raises(
+        build.BuildError, match=r"2-data changes what it depends on itself.*data/vds_data\.csv"
+    ):
+        build.run_notebooks(project)
+    assert data.read_text().count("2") > 2
+
+
+def chain(project: Path, sources: dict[str, str]) -> None:
+    """Chapters that record what they read of another one's results, and one more."""
+    for name in CHAPTERS:
+        (project / "notebooks" / f"{name}.ipynb").unlink()
+    for name, source in sources.items():
+        cell = f"value = experiments.load().get('{source}', {{'n': 0}})['n'] + 1"
+        more = f"experiments.record('{name}', {{'n': value}})\nprint(value)"
+        write_notebook(
+            project / "notebooks" / f"{name}.ipynb", ["from vdslib import experiments", cell, more]
+        )
+
+
+def test_results_are_read_after_they_are_recorded_whatever_the_names(project: Path) -> None:
+    chain(project, {"0-last": "1-middle", "1-middle": "2-first", "2-first": "", "3-alone": "3-alone"})
+    ran = build.run_notebooks(project)
+    assert [printed(project, name) for name in ("0-last", "1-middle", "2-first")] == ["3\n", "2\n", "1\n"]
+    # what it recorded itself is not there to be read, and not waited for
+    assert ran.count("3-alone") == 1 and printed(project, "3-alone") == "1\n"
+    assert build.run_notebooks(project) == []
+    write_notebook(
+        project / "notebooks" / "2-first.ipynb",
+        ["from vdslib import experiments", "experiments.record('2-first', {'n': 5})"],
     )
-    names = ["a", "sub", "sub.b", "sub.c", "d", "e"]
-    assert found == {"vdslib", *(f"vdslib.{name}" for name in names)}
+    assert build.run_notebooks(project) == ["2-first", "1-middle", "0-last"]
+    assert printed(project, "0-last") == "7\n"
+    assert [path.stem for path in inputs.notebooks(project)] == ["2-first", "1-middle", "0-last", "3-alone"]
+
+
+def test_the_order_of_a_first_build_is_that_of_the_book(project: Path) -> None:
+    chain(project, {"0-last": "1-middle", "1-middle": "2-first", "2-first": ""})
+    names = ["2-first", "1-middle", "0-last"]
+    lines = "".join(f"  - file: notebooks/{name}\n" for name in names)
+    (project / "_toc.yml").write_text(f"format: jb-book\nroot: book/front\nchapters:\n{lines}")
+    assert build.run_notebooks(project) == names
+
+
+def test_notebooks_that_read_each_others_results_are_named(project: Path) -> None:
+    chain(project, {"0-reader": "1-a", "1-a": "2-b", "2-b": "1-a", "3-first": ""})
+    circle = r"read each other's results in a circle: 1-a, 2-b$"
+    for _ in range(2):
+        with pytest.raises(build.BuildError, match=circle):
+            build.run_notebooks(project)
+    # mended, it is no circle any more
+    write_notebook(project / "notebooks" / "2-b.ipynb", ["1"])
+    assert "2-b" in build.run_notebooks(project) and printed(project, "0-reader") == "2\n"
+
+
+def test_results_go_by_the_names_that_were_recorded(project: Path) -> None:
+    """Another name than the notebook's is as good, and is kept."""
+    write_notebook(
+        project / "notebooks" / "3-record.ipynb",
+        ["from vdslib import experiments", "experiments.record('other', {'a': 1})"],
+    )
+    build.run_notebooks(project)
+    assert printed(project, "0-verdicts") == "[('other', {'a': 1})]\n" and build.run_notebooks(project) == []
 
 
 def page(source: str, outputs: list[dict], metadata: dict | None = None) -> dict:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_prose import BOOK, blocks
+from prose import BOOK, blocks
 from test_sweep import scheduler  # noqa: F401  # a fixture
 
 from vdslib import cli, experiments, results, telemetry

@@ -59,6 +59,22 @@ def test_the_shift_test_unmasks_a_forecast_that_repeats_the_past(h):
     assert len(shift.errors) == 11
 
 
+@pytest.mark.parametrize(("phi", "skill"), [(0.5, 0.25), (0.8, 0.1), (0.95, 0.025)])
+def test_the_best_forecast_of_an_autoregression_has_the_shift_of_a_copy(phi, skill):
+    """So that shift alone is no proof of a copy: the whole curve has to be compared."""
+    random = np.random.default_rng(0)
+    true = np.zeros(200_000)
+    for i, shock in enumerate(random.normal(size=len(true) - 1), start=1):
+        true[i] = phi * true[i - 1] + shock
+    best, copy = phi * true[:-1], true[:-1]
+    shift = shift_test(true[1:], best, 3)
+    assert shift.best == shift_test(true[1:], copy, 3).best == 1
+    assert evaluation.skill(evaluation.mse(true[1:], best), evaluation.mse(true[1:], copy)) == pytest.approx(
+        skill, abs=0.006
+    )
+    assert shift.errors[1] > 0 == shift_test(true[1:], copy, 3).errors[1]  # which tells them apart
+
+
 def test_the_shift_test_clears_an_oracle():
     true = np.random.default_rng(0).standard_normal(100)
     assert shift_test(true, true, 3).best == 0

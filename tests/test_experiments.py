@@ -1,14 +1,14 @@
 """Parameters of notebooks, checked runs, and results handed from chapter to chapter."""
 
-import json
 import math
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import experiments
+from vdslib import experiments, handing
 from vdslib.experiments import NotebookError, Parameter, ParameterError
 
 CELL = """\
@@ -56,6 +56,54 @@ def test_parameters_are_read_with_type_default_meaning_and_limits(notebook):
     assert declared["network"].choices == ("printed", "figure", "textbook")
     assert declared["features"].default == ["cpu_usage", "memory_usage"]
     assert declared["features"].meaning == "columns to learn from"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "sections 2..3",
+        "2 .. 3 .. 4",
+        "..",
+        " .. ",
+        "a .. b",
+        "3 .. 2",
+        "nan ..",
+        "|",
+        "a |",
+        "| b",
+        "",
+        "a file",
+    ],
+)
+def test_a_comment_that_ends_in_no_agreed_form_is_a_comment(form):
+    (found,) = experiments.parse(f"number: int = 1  # of the paper [{form}]\n")
+    assert found == Parameter("number", "int", 1, f"of the paper [{form}]")
+    assert experiments.coerce(found, "7") == 7
+    assert f"of the paper [{form}]; default 1" in experiments.describe([found])[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "low", "high"),
+    [("2 .. 3", 2, 3), ("2..3", 2, 3), ("2 ..", 2, None), (".. -1e-3", None, -0.001), ("1 .. 1", 1, 1)],
+)
+def test_a_range_may_be_written_close_and_left_open(form, low, high):
+    (found,) = experiments.parse(f"number: int = 1  # of the paper [{form}]\n")
+    assert (found.meaning, found.low, found.high) == ("of the paper", low, high)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("a: int = 2 * 5", "line 1: the default of a is computed"),
+        ("b: int = 1\na: float = b", "line 2: the default of a is computed"),
+        ("%matplotlib inline", "line 1 is not Python"),
+        ("a: int = (1", "line 1 is not Python: '\\(' was never closed"),
+        ("a = 1", "line 1 is not of the form 'name: type = default'"),
+    ],
+)
+def test_a_cell_that_declares_no_parameters_is_told_with_its_line(cell, message):
+    with pytest.raises(NotebookError, match=f"^n.ipynb: {message}"):
+        experiments.parse(cell, "n.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +284,12 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
     experiments.record("a-chapter", {"value": 1})
     experiments.record("a-chapter", {"value": 2})
     assert experiments.load() == {"a-chapter": {"value": 2}}
-    monkeypatch.setattr(json, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError("disc full")))
+
+    def full(path, text, **_):
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError("disc full")
+
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="disc full"):
         experiments.record("a-chapter", {"value": 3})
     assert [path.name for path in tmp_path.iterdir()] == ["a-chapter.json"]
@@ -245,6 +298,44 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_without_results_nothing_is_loaded(tmp_path):
     assert experiments.load(tmp_path / "never") == {}
+
+
+def test_a_chapter_run_by_hand_leaves_what_the_build_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(handing, "BUILD", tmp_path)
+    for variable in ("VDS_RESULTS", "VDS_EARLIER_RESULTS"):
+        monkeypatch.delenv(variable, raising=False)
+    # before any build what was run by hand is there to be read
+    assert experiments.record("3-3-experiment", {"mse": 9}).parent == tmp_path / "by-hand"
+    assert experiments.load() == {"3-3-experiment": {"mse": 9}}
+    monkeypatch.setenv("VDS_RESULTS", str(tmp_path / "results"))
+    assert experiments.load() == {}
+    experiments.record("3-3-experiment", {"mse": 1})
+    monkeypatch.delenv("VDS_RESULTS")
+    experiments.record("3-3-experiment", {"mse": 9})
+    experiments.record("own-chapter", {"mse": 8})
+    assert experiments.load() == {"3-3-experiment": {"mse": 1}, "own-chapter": {"mse": 8}}
+    assert experiments.load(tmp_path / "results") == {"3-3-experiment": {"mse": 1}}
+
+
+def test_results_are_read_one_by_one(tmp_path):
+    experiments.record("good", {"n": 1}, tmp_path)
+    (tmp_path / "other.json").write_text("not JSON")
+    results = experiments.load(tmp_path)
+    assert "good" in results and results["good"] == {"n": 1} and results.get("none", 0) == 0
+    assert (
+        list(results) == ["good", "other"] and len(results) == 2 and repr(results) == "Results(good, other)"
+    )
+
+
+def test_chapters_are_in_the_order_of_the_book(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    for name in ("a", "b", "c", "d"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb")
+    (tmp_path / "_toc.yml").write_text(
+        "chapters:\n  - file: notebooks/c\n  - file: notebooks/a\n  - file: book/b\n"
+    )
+    assert experiments.chapters(tmp_path) == ["c", "a", "b", "d"]
+    assert experiments.chapters()[0] == "1-introduction" and experiments.chapters()[-1] == "5-conclusions"
 
 
 CHAPTERS = sorted((experiments.root() / "notebooks").glob("*.ipynb"))

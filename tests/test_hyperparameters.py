@@ -82,6 +82,16 @@ def test_an_effect_is_found_and_luck_is_none():
     assert effects.loc["units", "effect"] == pytest.approx(0.5, abs=0.05)
 
 
+def test_effects_and_ranges_by_seed_are_what_the_effects_are_made_of():
+    trials = hyperparameters.one_at_a_time(made_up(0.01, 0.002))
+    effects, spread = hyperparameters.effects(trials)
+    differences, ranges = hyperparameters.by_seed(trials, effects)
+    for name in NAMES:
+        assert np.mean(differences[name]) == pytest.approx(effects.loc[name, "effect"])
+        assert len(differences[name]) == trials["seed"].nunique()
+    assert np.median(ranges) == pytest.approx(spread)
+
+
 def test_a_diverged_setting_is_neither_best_nor_worst():
     table = made_up(effect=0.5, noise=0.1)
     table.loc[table["units"] == 2, "validation_mse"] = np.nan
@@ -142,3 +152,16 @@ def test_the_command_makes_runs_and_table(tmp_path, monkeypatch):
         > 0
     )
     assert len(list((tmp_path / "runs" / "hyperparameters").iterdir())) == 2
+
+
+def test_a_pair_that_tells_more_is_seen_and_one_that_tells_nothing_is_not():
+    random = np.random.default_rng(0)
+    trials = pd.DataFrame(random.standard_normal((64, 2)), columns=["a", "b"])
+    trials = trials.assign(sum=trials["a"] + trials["b"], copy=trials["a"])
+    trials["validation_mse"] = trials["sum"] + 0.1 * random.standard_normal(64)
+    trials.loc[3, "validation_mse"] = np.nan  # diverged
+    assert np.quantile(hyperparameters.leads(trials, ["a", "b"], "sum"), 0.025) > 0
+    assert (hyperparameters.leads(trials, ["a", "b"], "copy") <= 0).all()
+    whole = hyperparameters.leads(trials, ["a"], "sum", repetitions=2000).mean()
+    ranks = trials[["a", "sum"]].corrwith(trials["validation_mse"], method="spearman").abs()
+    assert whole == pytest.approx(ranks["sum"] - ranks["a"], abs=0.02)

@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 import stub_runs
+from waiting import HANG, until, until_ended
 
-from vdslib import _leftovers, results
+from vdslib import _leftovers, results, sweep
 
 PLAN = "grid: {number: [0, 1, 2, 3, 4, 5]}"
+FOREVER = "3600"  # seconds that a cell sleeps: who waits for its end hangs
 
 
 class Command:
@@ -33,10 +35,8 @@ class Command:
         self.started: list[psutil.Process] = []
 
     def wait_for(self, condition):
-        until = time.monotonic() + 60
-        while not condition(self) and time.monotonic() < until:
-            assert self.process.poll() is None, self.process.stderr.read()
-            time.sleep(0.02)
+        until(lambda: condition(self) or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.stderr.read()
         return self
 
     def all(self):
@@ -44,17 +44,15 @@ class Command:
 
     def hit(self, number):
         """Send a signal to the group, wait for the end; returns the exit code and what was said but for the bar."""
-        self.started, since = self.all(), time.monotonic()
+        self.started = self.all()
         os.killpg(self.process.pid, number)
-        _, said = self.process.communicate(timeout=30)
-        assert time.monotonic() - since < 8
+        _, said = self.process.communicate(timeout=HANG)
         return self.process.returncode, [
             line for line in said.splitlines() if line.strip() and "run/s" not in line and "s/run" not in line
         ]
 
     def nothing_left(self):
-        _, alive = psutil.wait_procs(self.started, timeout=8)
-        assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+        until_ended(self.started)
         assert list(Path("runs").glob("*/.*")) + list(Path("temporary").glob("vds-*")) == []
 
 
@@ -91,26 +89,32 @@ def notebook(tmp_path, monkeypatch):
     # the path of a socket must be short, which that of a test is not
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
         Path("temporary").symlink_to(short)
+        # a program that ignores Ctrl-C, as nohup and shells in the background let it, lets those ignore it that it starts
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         yield stub_runs.write_notebook(tmp_path / "stub.ipynb")
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("moment", [kernel, in_a_cell])
 def test_an_interrupted_run_ends_soon_with_one_line_and_leaves_nothing(moment):
-    command = Command("run", "stub.ipynb", "-p", "pause", "60").wait_for(moment)
+    command = Command("run", "stub.ipynb", "-p", "pause", FOREVER).wait_for(moment)
     assert command.hit(signal.SIGINT) == (130, ["vds run: interrupted"])
     command.nothing_left()
     assert list(Path("runs").glob("*/*")) == []
 
 
 @pytest.mark.parametrize(
-    ("moment", "number", "end"),
+    ("moment", "pause", "number", "end"),
     [
-        (worker, signal.SIGINT, (130, ["vds sweep: interrupted"])),
-        (one_done, signal.SIGTERM, (143, ["vds sweep: terminated"])),
+        (worker, FOREVER, signal.SIGINT, (130, ["vds sweep: interrupted"])),
+        (in_a_cell, FOREVER, signal.SIGINT, (130, ["vds sweep: interrupted"])),
+        (one_done, "0.3", signal.SIGTERM, (143, ["vds sweep: terminated"])),
     ],
 )
-def test_an_interrupted_sweep_ends_soon_with_one_line_and_goes_on_when_called_again(moment, number, end):
-    sweep = ["sweep", "stub.ipynb", "--grid", "plan.yaml", "--workers", "2", "-p", "pause", "0.3"]
+def test_an_interrupted_sweep_ends_soon_with_one_line_and_goes_on_when_called_again(
+    moment, pause, number, end
+):
+    sweep = ["sweep", "stub.ipynb", "--grid", "plan.yaml", "--workers", "2", "-p", "pause", pause]
     command = Command(*sweep).wait_for(moment)
     assert command.hit(number) == end
     command.nothing_left()
@@ -119,10 +123,38 @@ def test_an_interrupted_sweep_ends_soon_with_one_line_and_goes_on_when_called_ag
     if moment is not one_done:
         return
     again = Command(*sweep)
-    assert again.process.wait(60) == 0
-    assert f"{len(before)} found, {6 - len(before)} done, 0 failed" in again.process.stdout.read()
+    said, _ = again.process.communicate(timeout=HANG)
+    assert again.process.returncode == 0
+    assert f"{len(before)} found, {6 - len(before)} done, 0 failed" in said
     assert all(path.read_text() == text for path, text in before.items())
     assert sorted(results.table("stub")["number"]) == list(range(6))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_workers_start_is_heard_once_they_have(number):
+    """Another thread takes the signal that the main one blocks, and has Python raise the interrupt in that one."""
+    begin, over = threading.Event(), threading.Event()
+
+    def take():
+        begin.wait(HANG)
+        signal.pthread_kill(threading.get_ident(), number)
+        over.set()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(number, interrupted)
+    thread, whole = threading.Thread(target=take), False
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), sweep._deaf():
+            begin.set()
+            over.wait(HANG)
+            thread.join()
+            whole = True
+        assert whole and signal.getsignal(number) is interrupted
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_sweep_that_is_interrupted_between_tries_keeps_the_failure_it_has():
@@ -137,14 +169,13 @@ def test_a_sweep_that_is_interrupted_between_tries_keeps_the_failure_it_has():
 
 @pytest.mark.parametrize("arguments", [["run", "stub.ipynb"], ["sweep", "stub.ipynb", "--grid", "plan.yaml"]])
 def test_what_a_killed_command_leaves_ends_by_itself_or_goes_with_the_next(arguments):
-    command = Command(*arguments, "-p", "pause", "60").wait_for(in_a_cell)
+    command = Command(*arguments, "-p", "pause", FOREVER).wait_for(in_a_cell)
     assert command.hit(signal.SIGKILL)[0] == -signal.SIGKILL
-    # kernels and workers see within seconds that they are alone
-    _, alive = psutil.wait_procs(command.started, timeout=8)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    until_ended(command.started)  # kernels and workers see that they are alone
     assert list(Path("runs").glob("*/.*")) and list(Path("temporary").glob("vds-*"))
     following = Command("run", "stub.ipynb")
-    assert following.process.wait(60) == 0
+    following.process.communicate(timeout=HANG)
+    assert following.process.returncode == 0
     command.nothing_left()
 
 
@@ -156,28 +187,27 @@ def test_only_folders_of_processes_of_this_computer_that_are_gone_are_removed(tm
     names = {mine, other, foreign, "vds-a", "else" + zombie}
     for name in names | {zombie}:
         (tmp_path / name).mkdir()
-    until = time.monotonic() + 10
-    while psutil.Process(gone.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
-        time.sleep(0.02)
+    until_ended([psutil.Process(gone.pid)])
     _leftovers.tidy(tmp_path, "vds-")
     assert names <= {path.name for path in tmp_path.iterdir()} and not (tmp_path / zombie).exists()
     gone.wait()
 
 
 def test_a_process_is_ended_with_all_that_it_started():
-    code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+    code = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)']); "
+        "time.sleep(3600)"
+    )
     process = psutil.Process(subprocess.Popen([sys.executable, "-c", code]).pid)
-    until = time.monotonic() + 10
-    while not process.children() and time.monotonic() < until:
-        time.sleep(0.02)
-    both = [process, *process.children()]
+    both = [process, *until(process.children)]
     _leftovers.end([process])
-    assert len(both) == 2 and psutil.wait_procs(both, timeout=5)[1] == []
+    assert len(both) == 2
+    until_ended(both)
 
 
 def test_an_interrupt_while_processes_are_ended_leaves_none_of_them_stopped(monkeypatch):
-    process = psutil.Process(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid)
+    process = psutil.Process(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]).pid)
     monkeypatch.setattr(_leftovers, "_children", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         _leftovers.end([process])
-    assert psutil.wait_procs([process], timeout=5)[1] == []
+    until_ended([process])

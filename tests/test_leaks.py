@@ -9,7 +9,8 @@ from sklearn.model_selection import TimeSeriesSplit, train_test_split
 from sklearn.preprocessing import MinMaxScaler
 from synthetic import recording
 
-from vdslib import audits, guards, leaks, models, planted_leaks, telemetry, training
+from vdslib import audits, guards, judging, leaks, models, planted_leaks, same_rows, telemetry, training
+from vdslib.baselines import Persistence
 from vdslib.guards import LEAKS, LeakError
 from vdslib.preparation import USAGES, divide, folds, prepare, resample
 
@@ -209,6 +210,33 @@ def test_features_of_the_past_pass(series, formula):
         assert len(cut(frame, features=[*USAGES, "derived"], target=target).test)
 
 
+def idle(start):
+    """A machine that is idle but for the rows from ``start`` on, and its memory, which wanders."""
+    random = np.random.default_rng(0)
+    busy = np.where(np.arange(300) < start, 0.0, 50 + 10 * random.standard_normal(300))
+    memory = 30 + random.standard_normal(300).cumsum()
+    times = pd.Timestamp("2026-01-05T08:00:00Z") + pd.to_timedelta(60 * np.arange(300), unit="s")
+    return pd.DataFrame({"timestamp": times, "node": "batch", "cpu_usage": busy, "memory_usage": memory})
+
+
+@pytest.mark.parametrize("target", ["cpu_usage", "memory_usage"])
+def test_a_machine_that_was_idle_passes(target):
+    for start in range(1, 300):
+        frame = idle(start)
+        assert guards.future_of(frame, ["cpu_usage", "memory_usage"], target) == {}
+    parts = cut(idle(230), features=["cpu_usage", "memory_usage"], target=target)
+    assert len(parts.test) == 49
+
+
+@pytest.mark.parametrize("start", [100, 150, 200, 240])
+def test_the_future_of_a_machine_that_was_idle_is_refused(start):
+    frame = idle(start)
+    frame["derived"] = frame["cpu_usage"].rolling(5, center=True).mean()
+    assert guards.future_of(frame, ["memory_usage", "derived"], "cpu_usage") == {
+        "derived": ("cpu_usage", False)
+    }
+
+
 def test_measured_columns_pass():
     nodes = telemetry.check(recording(300))
     measured = [name for name in nodes.select_dtypes("number") if nodes[name].notna().mean() > 0.9]
@@ -322,6 +350,18 @@ def test_the_arms_differ_in_the_leak_alone():
     assert leaky.watched is clean.test and leaky.train is clean.train
     clean, leaky = leaks.arms("scaler per split", case, 1)
     np.testing.assert_array_equal(clean.train.x, leaky.train.x)
+
+
+def test_a_random_split_is_compared_on_rows_that_both_splits_test_on():
+    case = planted_leaks.case("random split", 1)
+    found = same_rows.random_split(case, [1, 2])
+    clean, leaky = (np.array(found["same_rows_mse"][arm]) for arm in ("clean", "leaky"))
+    assert (leaky < 0.1 * clean).all()  # on a walk, whoever knows both neighbours in time looks up the answer
+    assert judging.unbiased(found).verdict == "does not hold"
+    last = same_rows.random_split(case, [1, 2], Persistence)
+    assert last["same_rows_mse"]["clean"] == last["same_rows_mse"]["leaky"]  # the rows are the same
+    assert last["same_rows_stretches"]["clean"] == last["same_rows_stretches"]["leaky"]
+    assert len(last["same_rows_stretches"]["clean"]) >= 10
 
 
 def test_balanced_error_by_hand():

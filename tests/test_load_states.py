@@ -103,6 +103,12 @@ def test_measures_equal_those_of_scikit_learn() -> None:
     assert np.isnan(majority["overload_precision"])
 
 
+def test_states_seen_and_foreseen_in_stretches_of_time() -> None:
+    times = np.array([3, 0, 2, 1], dtype="datetime64[s]")
+    seen, foreseen = load_states.by_stretch(times, np.array([2, 0, 2, 1]), np.array([2, 0, 1, 0]), 2)
+    assert seen.tolist() == [[1, 1, 0], [0, 0, 2]] and foreseen.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
 def test_moved_thresholds_find_states_that_the_largest_probability_misses() -> None:
     states = np.array([0] * 8 + [1] * 2 + [2] * 2)
     probabilities = np.array([[0.9, 0.06, 0.04]] * 8 + [[0.6, 0.35, 0.05]] * 2 + [[0.7, 0.05, 0.25]] * 2)

@@ -96,3 +96,20 @@ def test_weights_come_from_the_seed_alone():
 def test_impossible_networks_are_refused(network, settings, message):
     with pytest.raises(ValueError, match=message):
         models.build(network, **SHAPE, **settings)
+
+
+def test_starting_weights_move_by_a_millionth_where_another_processor_is_asked_for(monkeypatch):
+    def weights(seed=3):
+        return np.concatenate([w.ravel() for w in models.build("textbook", **SHAPE, seed=seed).get_weights()])
+
+    usual = weights()
+    drawn = {}
+    for switch, size in {"1": 1e-6, "2": 1e-6, "3:0.01": 0.01}.items():
+        monkeypatch.setenv("VDS_MOVED_WEIGHTS", switch)
+        drawn[switch] = weights()
+        moved = drawn[switch][usual != 0] / usual[usual != 0] - 1
+        assert 0.8 * size < np.std(moved) < 1.2 * size
+        np.testing.assert_array_equal(drawn[switch], weights())
+    assert not np.array_equal(drawn["1"], drawn["2"])
+    monkeypatch.delenv("VDS_MOVED_WEIGHTS")
+    np.testing.assert_array_equal(usual, weights())

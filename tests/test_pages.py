@@ -35,6 +35,7 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.ids: set[str] = set()
         self.scripts: list[str] = []
+        self.text: list[str] = []
         self.has_math = False
         self._inside = ""
         self.feed(path.read_text(encoding="utf-8"))
@@ -53,6 +54,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._inside in ("script", "style"):
             self.scripts.append(data)
+        else:
+            self.text.append(data)
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
@@ -137,3 +140,19 @@ def test_links_inside_the_book_lead_somewhere(pages: list[Page]) -> None:
 def test_no_page_shows_a_role_or_a_key_in_place_of_its_value(html: Path) -> None:
     for path in html.rglob("*.html"):
         assert "{glue" not in path.read_text(encoding="utf-8"), path.name
+
+
+TABLE_AS_TYPED = re.compile(r"\|\s*(?::?-{3,}:?|—)\s*\|")  # Sphinx may make one dash of three hyphens
+
+
+def test_no_page_shows_a_table_as_it_was_typed(pages: list[Page]) -> None:
+    for page in pages:
+        assert not TABLE_AS_TYPED.search("".join(page.text)), page.path.name
+
+
+def test_a_table_as_it_was_typed_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    typed, dashes = "| a | b |\n| --- | --- |", "| a | b |\n| \N{EM DASH} | \N{EM DASH} |"
+    for text, shown in ((typed, True), (dashes, True), ("<table><td>a | b ---</td></table>", False)):
+        page.write_text(text, encoding="utf-8")
+        assert bool(TABLE_AS_TYPED.search("".join(Page(page).text))) is shown

@@ -8,6 +8,7 @@ from synthetic import autoregression, planted
 from vdslib import significance
 from vdslib.baselines import Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
+from vdslib.history import seasonal_error
 from vdslib.preparation import prepare
 from vdslib.standings import coverages, fitted, standings
 
@@ -117,3 +118,16 @@ def test_two_nodes_that_miss_together_are_no_more_evidence_than_one():
         held = coverages({"persistence": Persistence().fit(data.train)}, data, [0.8], repetitions=300)
         width.append(held["high"] - held["low"])
     assert width[1].to_numpy() == pytest.approx(width[0].to_numpy(), rel=0.1)
+
+
+def test_a_stated_season_is_that_of_all_rivals_and_of_mase():
+    wave = np.sin(2 * np.pi * np.arange(400) / 40) + 0.1 * np.random.default_rng(0).standard_normal(400)
+    data = cut(wave)
+    stated, free = (fitted(data, period)[0] for period in (7, 0))
+    for name in ("seasonal naive", "ETS", "ARIMA"):
+        assert stated[name].period == 7 and abs(free[name].period - 40) <= 1
+    error = np.abs(data.test.y - stated["persistence"].forecast(data.test)).mean()
+    table = standings({"persistence": stated["persistence"]}, data, period=7, repetitions=50)
+    assert table.loc["persistence", "mase"] == pytest.approx(
+        error / seasonal_error(data.train_full, 7)["system"]
+    )

@@ -1,6 +1,7 @@
 """Figures: the digest follows the plotted data, the alternative text tells it, show displays once."""
 
 import base64
+import re
 from types import SimpleNamespace
 
 import matplotlib
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from vdslib import plots
+from vdslib import describe, plots
 from vdslib.describe import alternative_text, digest, number
 
 HISTORY = SimpleNamespace(loss=[0.04, 0.02, 0.01], val_loss=[0.05, 0.02, 0.03], best_epoch=2)
@@ -50,16 +51,87 @@ def test_digest_of_loss_curves():
 
 def test_alternative_text_is_read_from_the_data():
     text = alternative_text(plots.loss_curves(HISTORY))
-    assert "training falls from 0.04 at 1 to 0.01 at 3." in text
-    assert "validation falls from 0.05 at 1 to 0.03 at 3 (lowest 0.02 at 2)." in text
-    rising = alternative_text(plots.series(TIMES, {"cpu": [1, 2, 3, 4, 5]}, xlabel="time", ylabel="percent"))
-    assert rising == "Line chart of percent over time. cpu rises from 1 at 08:00:00 to 5 at 08:00:04."
+    assert "training falls from 0.04 at 1 to 0.01 at 3 (lowest 0.01 at 3, highest 0.04 at 1)." in text
+    assert "validation falls from 0.05 at 1 to 0.03 at 3 (lowest 0.02 at 2, highest 0.05 at 1)." in text
     bars = alternative_text(
         plots.bars({"ridge": 0.2, "mean": 0.4}, title="Errors", ylabel="MSE", level={"goal": 0.05})
     )
     assert bars == "Bar chart 'Errors' of MSE. A level line at 0.05 (goal). ridge 0.2, mean 0.4."
     grouped = alternative_text(FIGURES["groups"](1))
     assert "a: fold 1 1, fold 2 3." in grouped and "b: fold 1 2, fold 2 4." in grouped
+
+
+def test_a_time_axis_has_its_dates():
+    figure = plots.series(TIMES, {"cpu": [1, 2, 3, 4, 5]}, xlabel="time", ylabel="percent")
+    assert alternative_text(figure) == (
+        "Line chart of percent over time, from 2026-01-05 08:00:00 to 08:00:04. "
+        "cpu rises from 1 at 08:00:00 to 5 at 08:00:04 (lowest 1 at 08:00:00, highest 5 at 08:00:04)."
+    )
+    assert digest(figure).splitlines()[1] == (
+        "axes 1: x time from 2026-01-05 08:00:00 to 08:00:04, y percent"
+    )
+    days = TIMES[0] + np.arange(30 * 24).astype("timedelta64[h]")
+    month = plots.series(days, {"cpu": np.arange(30 * 24)}, xlabel="time", ylabel="percent")
+    month.axes[0].axvline(days[24], label="change")
+    text = alternative_text(month)
+    assert "over time, from 2026-01-05 08:00 to 2026-02-04 07:00." in text
+    assert "from 0 at 2026-01-05 08:00 to 719 at 2026-02-04 07:00" in text
+    assert "A mark at 2026-01-06 08:00 (change)." in text
+    assert "upright change: x 2026-01-06 08:00" in digest(month)
+    assert digest(month) != digest(plots.series(days + np.timedelta64(1, "D"), {"cpu": np.arange(30 * 24)}))
+    empty = plots.series(days, {"cpu": np.full(30 * 24, np.nan)}, xlabel="time")
+    assert "cpu has no values." in alternative_text(empty)
+
+
+DAYS = np.arange(30 * 288)  # in steps of five minutes
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        (50 + 30 * np.sin(2 * np.pi * DAYS / 288), "ranges from"),  # ends where it began
+        (RANDOM.exponential(0.4, 1080), "ranges from"),
+        (np.where(DAYS % 1000 < 500, 100.0, 9.0), "ranges from"),
+        (np.cos(3 * np.pi * DAYS / DAYS[-1]), "ranges from"),  # ends low, but has come back on the way
+        ([*range(10), *range(10, -1, -1)], "ranges from"),
+        (np.where(DAYS == 5000, 20.0, 5.0), "ranges from"),
+        (20 + RANDOM.uniform(-0.2, 0.2, 500), "stays near 20"),
+        (np.full(9, 3.0), "stays near 3"),
+        (np.zeros(9), "stays near 0"),
+        ([5.0], "stays near 5"),
+        (DAYS / 100 + np.sin(2 * np.pi * DAYS / 288), "rises from"),
+        (0.012 + 0.04 * np.exp(-np.arange(20)), "falls from"),  # most of a training is its floor
+        (0.012 + 0.04 * np.exp(-np.arange(20)) + 0.0005 * np.maximum(0, np.arange(20) - 9), "falls from"),
+        (-np.arange(5.0), "falls from"),
+    ],
+)
+def test_the_word_for_a_line_is_true_of_all_of_it(values, word):
+    assert f"cpu {word}" in alternative_text(plots.series(range(len(values)), {"cpu": values}))
+
+
+@pytest.mark.parametrize("epochs", [8, 20, 50])
+@pytest.mark.parametrize(("begin", "floor"), [(0.05, 0.012), (0.019, 0.017), (0.7, 0.85), (3.0, 3.0)])
+@pytest.mark.parametrize("rate", [0.5, 0.2])
+def test_the_words_of_a_training_do_not_hang_on_its_last_digits(epochs, begin, floor, rate):
+    random = np.random.default_rng(0)
+    curve = floor + (begin - floor) * np.exp(-rate * np.arange(epochs))
+    changed = 0
+    for _ in range(100):
+        again = curve * (1 + 0.01 * random.uniform(-1, 1, epochs))
+        off = np.append(again[:-1], again[-1] * random.choice([0.95, 1.05]))
+        changed += sum(
+            describe._shape(values) != describe._shape(curve) for values in (again, again[:-1], off)
+        )
+    assert changed <= 15, f"{changed} of 300 read otherwise"
+
+
+def test_only_the_shape_of_a_line_chooses_its_words():
+    texts = {
+        re.sub(r"[\d.]+", "", alternative_text(plots.series(range(len(values)), {"loss": values})))
+        for values in ([5, 3, 1], [9, 8, 4, 5, 3, 2, 2, 1.5, 2, 2], [7, 7, 6, 4, 3])
+    }
+    assert len(texts) == 1
 
 
 def test_shared_axes_are_named():

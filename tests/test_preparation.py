@@ -1,6 +1,7 @@
 """Splits, scalers and windows: no row on two sides, no window across a border, no needless copy."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from synthetic import recording
 
 from vdslib import telemetry
+from vdslib.baselines import Ridge
 from vdslib.preparation import USAGES, Windows, columns, default_features, folds, prepare
 from vdslib.telemetry import TelemetryError
 
@@ -326,3 +328,82 @@ def test_windows_can_be_made_by_hand():
     times = np.datetime64("2026-01-05T08:00:00") + np.arange(30) * STEP
     windows = Windows(np.zeros((30, 2, 1)), np.zeros((30, 1)), times, np.full(30, "node-1"), np.zeros(30))
     assert [(len(train), len(validation)) for train, validation in folds(windows, 2)] == [(8, 10), (18, 10)]
+
+
+def test_a_feature_that_is_constant_in_training_is_held_there():
+    frame = counted(300)
+    frame["cpu_usage"] = 50 + 10 * np.sin(np.arange(300) / 5)
+    frame["disc_usage"] = np.where(np.arange(300) < 260, 5.0, 5.0 + np.arange(300))
+    frame.loc[:200, "disc_usage"] += 1e-15  # as rounding does
+    told = (
+        "feature 'disc_usage' is constant in the rows before the test part and moves in it: it is held at 0"
+    )
+    frame.loc[240:, "disc_usage"] += np.arange(60)
+    features = ["cpu_usage", "disc_usage"]
+    with pytest.warns(UserWarning, match=told) as caught:
+        data = prepare(frame, features=features, target="cpu_usage")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert np.abs(data.test.x[:, :, 1]).max() < 1e-90
+    back = data.x_scaler.inverse_transform(data.test.x[:, -1])
+    np.testing.assert_allclose(back[:, 0], frame["cpu_usage"].iloc[249:-1])
+    assert np.isfinite(back).all()
+    without = prepare(frame, features=["cpu_usage"], target="cpu_usage")
+    errors = [
+        np.mean((Ridge().fit(each.train_full).forecast(each.test) - each.test.y) ** 2)
+        for each in (data, without)
+    ]
+    assert errors[0] == pytest.approx(errors[1])
+
+
+def test_scales_that_do_not_fit_the_test_part_are_told():
+    frame = counted(300)
+    frame["cpu_usage"] = np.where(np.arange(300) < 240, 0.0, 50.0)
+    with pytest.warns(UserWarning, match="target 'cpu_usage' is constant .* errors are in its unit"):
+        prepare(frame, features=["memory_usage"], target="cpu_usage")
+    frame["cpu_usage"] = np.arange(300) % 7.0
+    frame["memory_usage"] = np.where(np.arange(300) < 240, 50 + 1e-3 * (np.arange(300) % 3), 60.0)
+    with pytest.warns(UserWarning, match=r"feature 'memory_usage' reaches 5e\+03 in the test part"):
+        prepare(frame, features=["memory_usage"], target="cpu_usage")
+
+
+def test_what_fits_needs_no_warning(series, nodes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(series, features=USAGES, target="cpu_usage")
+        prepare(nodes, features=USAGES, target="cpu_usage")
+        prepare(series.assign(still=3.0), features=["still", *USAGES], target="cpu_usage")
+
+
+@pytest.fixture
+def lives():
+    """Eight nodes: six end early, one begins in the test part, one is there all the time."""
+    whole, late = counted(300, "whole"), counted(300, "late").iloc[250:]
+    return pd.concat([whole, *(counted(150, f"early-{number}") for number in range(6)), late])
+
+
+def test_nodes_that_are_not_judged_are_told(lives):
+    with pytest.warns(UserWarning) as caught:
+        data = prepare(lives, features=["cpu_usage"], target="cpu_usage")
+    told = [str(each.message) for each in caught]
+    assert any(
+        "1 of 8 nodes (late) have no window before the test part: they are not learnt" in t for t in told
+    )
+    few = "6 of 8 nodes (early-0, early-1, early-2, early-3, early-4, ..) have no window in the test part: they are"
+    assert any(few in each and "With split='node'" in each for each in told) and len(told) == 2
+    assert set(data.test.node) == {"whole", "late"}
+
+
+def test_a_split_by_node_judges_each_on_its_own_last_rows(lives):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = prepare(lives, features=["cpu_usage"], target="cpu_usage", window=2, split="node")
+    for node, rows in lives.groupby("node"):
+        count = len(rows)
+        test, known = round(0.2 * count), count - round(0.2 * count)
+        watched = round(0.2 * known)
+        windows = [(data.train, known - watched), (data.validation, watched), (data.test, test)]
+        for part, share in windows:
+            assert (part.node == node).sum() == share - 2
+        assert data.test.times[data.test.node == node].max() == rows["timestamp"].max().to_datetime64()
+    with pytest.raises(ValueError, match="split must be 'time' or 'node', not 'name'"):
+        prepare(lives, features=["cpu_usage"], target="cpu_usage", split="name")

@@ -7,97 +7,13 @@ import runpy
 import shlex
 
 import generated_tables
-import nbformat
 import pytest
 import yaml
-from pybtex.database import parse_file
+from prose import BOOK, NOTEBOOKS, PAGES, ROOT, blocks, text_of
 
 from vdslib import baselines, cli, experiments, runs, sources, sweep, telemetry
 from vdslib.damage import FAULTS
 from vdslib.testbed import recorder, workload
-
-ROOT = experiments.root()
-BOOK = ROOT / "book"
-PAGES = sorted(BOOK.glob("*.md"))
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-# the references of the paper in its order, by DOI as printed there
-PAPER = [
-    "10.48550/arXiv.2207.02937",
-    "10.1186/s13638-019-1605-z",
-    "10.3390/math12020200",
-    "10.3390/s24103004",
-    "10.3390/info15030136",
-    "10.3390/technologies12060081",
-    "10.1007/s10723-024-09746-6",
-    "10.1186/s13677-021-00276-0",
-    "10.1186/s13677-022-00362-x",
-    "10.1186/s43067-023-00081-6",
-    "10.48550/arXiv.1605.08695",
-    "10.1613/jair.953",
-]
-
-
-@pytest.fixture(scope="module")
-def references():
-    return parse_file(BOOK / "references.bib").entries
-
-
-def text_of(path):
-    """The prose of a page or of a notebook's Markdown cells."""
-    if path.suffix == ".ipynb":
-        cells = nbformat.read(path, as_version=4).cells
-        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    return path.read_text(encoding="utf-8")
-
-
-def blocks(path, language):
-    """Contents of the fenced blocks of a language in a page."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-
-
-# ---------------------------------------------------------------------------------------------- references
-
-
-def test_dois_are_well_formed(references):
-    for key, entry in references.items():
-        if "doi" in entry.fields:
-            assert re.fullmatch(r"10\.\d{4,9}/[!-~]+", entry.fields["doi"]), key
-
-
-def test_the_twelve_references_of_the_paper_are_there_in_its_order(references):
-    ours = {
-        int(entry.fields["place"]): entry.fields["doi"]
-        for entry in references.values()
-        if entry.fields["keywords"] == "paper"
-    }
-    assert [ours[place] for place in sorted(ours)] == PAPER
-
-
-def test_every_other_reference_is_shown_too(references):
-    kinds = {entry.fields["keywords"] for entry in references.values()}
-    assert kinds == {"paper", "book"}
-    shown = re.findall(r':filter: keywords % "(\w+)"', text_of(BOOK / "bibliography.md"))
-    assert sorted(shown) == ["book", "paper"]
-
-
-def test_the_retracted_article_is_marked_in_list_and_text(references):
-    entry = next(entry for entry in references.values() if entry.fields["doi"] == PAPER[8])
-    assert "RETRACTED ARTICLE" in entry.fields["title"]
-    assert "RETRACTED" in entry.fields["note"]
-    page = text_of(BOOK / "bibliography.md")
-    warning = re.search(r":::\{warning\}(.*?):::", page, re.DOTALL)
-    assert warning and "**retracted article**" in warning[1] and f"`{entry.key}`" in warning[1]
-
-
-@pytest.mark.parametrize("path", PAGES + NOTEBOOKS, ids=lambda path: path.name)
-def test_citations_have_an_entry(references, path):
-    cited = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text_of(path))
-    keys = {key.strip() for group in cited for key in group.split(",")}
-    assert keys <= set(references)
-
 
 # ------------------------------------------------------------------------------------------------ glossary
 
@@ -145,19 +61,35 @@ def test_files_named_in_the_readme_exist():
     assert [name for name in paths if not (ROOT / name).exists()] == []
 
 
-def make_targets():
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][\w.-]*):(?!=)", MAKEFILE, re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
-def test_make_commands_exist(path):
-    named = re.findall(r"^make ([a-z]+)", "\n".join(blocks(path, "bash")), re.MULTILINE)
-    named += re.findall(r"`make ([a-z]+)", text_of(path))
-    assert set(named) <= make_targets()
+def make_commands(text):
+    """The targets that a text tells readers to make, in a block of commands or in the midst of a sentence."""
+    typed = re.findall(r"^```(?:bash|text)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^make\b(.*)$", "\n".join(typed), re.MULTILINE)
+    lines += re.findall(r"`make\b([^`\n]*)`", text)
+    words = [word for line in lines for word in shlex.split(line, comments=True)]
+    return {word for word in words if "=" not in word}
 
 
-def test_every_make_target_is_in_the_readme():
-    assert make_targets() - {"help"} <= set(re.findall(r"`make ([a-z]+)`", text_of(ROOT / "README.md")))
+def test_commands_of_make_are_read_whole():
+    block = "```bash\nmake\nmake book  # all\nmake bench lab\n```"
+    text = f"{block}\n`make test-slow` and `make UV=uv lock`\nmake sense, as do `make` and `makes`"
+    assert make_commands(text) == {"book", "test-slow", "lock", "bench", "lab"}
+
+
+def test_make_commands_exist():
+    for path in (ROOT / "README.md", ROOT / "data" / "README.md", *PAGES, *NOTEBOOKS):
+        assert make_commands(text_of(path)) <= TARGETS, path.name
+
+
+def test_every_make_target_is_listed_by_make_and_in_the_readme():
+    assert set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split()) == TARGETS >= {"test-slow"}
+    assert set(re.findall(r"^(\S+):.*## ", MAKEFILE, re.MULTILINE)) - {"$(READY)"} == TARGETS
+    rows = re.findall(r"^\| `make ([\w-]+)` \|", text_of(ROOT / "README.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(TARGETS - {"help"})
 
 
 def test_the_readme_begins_with_the_two_commands():

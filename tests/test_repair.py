@@ -414,7 +414,7 @@ def test_import_takes_units(tmp_path, capsys):
     path, out = tmp_path / "a.csv", tmp_path / "out.csv"
     machine().assign(memory_mb=4096 * 1024).to_csv(path, index=False)
     assert imported(path, "--repair", "--out", out) == 2
-    assert "State units={'memory_mb': 'KB'}" in capsys.readouterr().err and not out.exists()
+    assert "State --unit memory_mb KB" in capsys.readouterr().err and not out.exists()
     assert imported(path, "--unit", "memory_mb", "KB", "--out", out) == 0
     assert (telemetry.read(out)["memory_mb"] == 4096).all()
 
@@ -426,7 +426,7 @@ def test_import_takes_units(tmp_path, capsys):
         (["--policy", "outage", "fill"], "'fill' is no policy for 'outage'. Choose keep, refuse"),
         (["--policy", "irregular", "grid"], "the policy 'grid' needs an interval"),
         (["--policy", "outage", "refuse"], "a gap in the rows of a node"),
-        (["--repair", "--interval", "0"], "interval=0.0 must be a number above 0"),
+        (["--repair", "--interval", "0"], "--interval 0.0 must be a number above 0"),
         (["--unit", "memory_mb", "pages"], "pages"),
     ],
 )

@@ -128,6 +128,81 @@ def test_effects_take_values_in_their_natural_order_and_find_what_matters(make):
     assert "units: [8] 10.08" in figure.get_label()
 
 
+def test_a_value_that_is_missing_is_a_value_in_every_table_sentence_and_grouping(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    cell = (
+        "momentum: float | None = None  # of the optimiser\nwindow: int = 5  # rows\n"
+        'activation: str | None = "tanh"  # or the default of Keras\nseed: int = 0  # start\n'
+    )
+    first = nbformat.v4.new_code_cell(cell, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[first]), "tune.ipynb")
+
+    def recorded(run, folder, variables):
+        given = run.parameters
+        if given["activation"] is None and given["momentum"] is None:
+            raise ValueError("no gradient")
+        error = given["momentum"] or (1.0 if given["activation"] else 2.0)
+        (folder / "results.json").write_text(json.dumps({"t": {"mse": error}}))
+
+    plan = {"grid": {"momentum": [None, 0.9], "activation": [None, "tanh"], "seed": [0, 1]}}
+    for run in sweep.plan(runs.subject("tune.ipynb"), plan, {})[0]:
+        runs.perform(run, "runs", "tune", executor=recorded)
+    frame = results.table("tune")
+    assert results.varied(frame) == ["momentum", "activation"]
+    done = frame[frame["state"] == "done"]
+    ranked = results.ranked(done, ["momentum", "activation"], "mse")
+    assert ranked["count"].tolist() == [2, 2, 2]
+    assert set(zip(ranked["momentum"], ranked["activation"], strict=True)) == {
+        ("none", "tanh"), ("0.9", "none"), ("0.9", "tanh"),
+    }  # fmt: skip
+    assert effects.groups(done, "momentum", "mse")[["label", "runs"]].values.tolist() == [
+        ["0.9", 4],
+        ["none", 2],
+    ]
+    assert effects.effects(done, ["momentum"], "mse")["values"].tolist() == [2]
+    assert effects.one_at_a_time(done, ["momentum", "activation"]) == {
+        "momentum": "0.9",
+        "activation": "tanh",
+    }
+    assert len(effects.examples(done, ["momentum", "activation"], "mse")) == 3
+    text = page(capsys)
+    assert "Varied: momentum, activation." in text and "momentum: 0.9 0.9, none 1" in text
+    always = sweep.plan(runs.subject("tune.ipynb"), {"list": [{"momentum": 0.5, "activation": None}]}, {})[0][
+        0
+    ]
+    runs.perform(always, "runs", "tune", executor=lambda *_: 1 / 0)
+    assert "Values with which all runs failed: " not in overview.failed_in_words(results.table("tune"))
+    frame = frame[(frame["activation"].notna()) | frame["momentum"].isna()]
+    frame.attrs["parameters"] = ["momentum", "activation"]
+    assert overview.failed_in_words(frame).endswith(
+        "Values with which all runs failed: `activation` none (2)."
+    )
+
+
+def test_numbers_with_a_missing_one_are_shown_side_by_side_and_none_is_left_out():
+    frame = pd.DataFrame({"rate": [*range(200), None], "few": [1, 2, None] * 67, "mse": range(201)})
+    found = effects.groups(frame, "rate", "mse")
+    assert found["runs"].tolist() == [20] * 10 + [1] and found["label"].iloc[-1] == "none"
+    assert found["value"].tolist() == list(range(11))
+    figure = effects.plot_effects(frame, ["rate", "few"], "mse")
+    for axes, places in zip(figure.axes, (range(11), range(3)), strict=True):
+        drawn = axes.collections[0].get_offsets()
+        assert len(drawn) == 201 and set(drawn[:, 0]) == set(places)
+    assert "none 200" in figure.get_label()
+
+
+def test_a_result_that_one_run_alone_has_is_shown_and_empty_for_the_other(make, capsys):
+    make({"list": [{"rate": 0.1}, {"rate": 0.1, "network": "figure"}]})
+    capsys.readouterr()
+    assert cli.main(["results", "tune"]) == 0
+    header, done, failed = capsys.readouterr().out.splitlines()
+    assert {"state", "network", "mse", "of.mae.mean", "error"} <= set(header.split())
+    assert "100.1" in done and "None" not in done + failed and "nan" not in (done + failed).lower()
+    assert failed.rstrip().endswith("no gradient in epoch 0") and "100.1" not in failed
+
+
 def test_many_numbers_are_put_into_groups_of_equal_size(make):
     frame = pd.DataFrame({"rate": range(200), "mse": range(200)})
     found = effects.groups(frame, "rate", "mse")
@@ -138,7 +213,7 @@ def test_many_numbers_are_put_into_groups_of_equal_size(make):
 def test_a_plan_of_one_change_at_a_time_is_compared_with_its_base_alone(make):
     frame = make({"list": [{}, {"rate": 0.1}, {"rate": 1.0}, {"units": [800]}], "grid": {"seed": [0, 1]}})
     settings = ["rate", "units"]
-    assert effects.one_at_a_time(frame, settings) == {"rate": 0.01, "units": "[8, 4]"}
+    assert effects.one_at_a_time(frame, settings) == {"rate": "0.01", "units": "[8, 4]"}
     part = effects.compared(frame, settings, "rate")
     assert set(part["units"]) == {"[8, 4]"} and sorted(set(part["rate"])) == [0.01, 0.1, 1.0]
     grid = pd.DataFrame({"a": [1, 1, 2, 2], "b": [1, 2, 1, 2]})

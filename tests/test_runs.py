@@ -1,7 +1,11 @@
 """A run's folder and identity: what is in it, what makes it another run, and that it is whole or absent."""
 
 import json
+import logging
+import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -10,7 +14,7 @@ import pytest
 import stub_runs
 import yaml
 
-from vdslib import cli, experiments, fingerprints, results, runs, scales
+from vdslib import cli, experiments, results, runs, scales
 from vdslib.experiments import ParameterError
 
 PICTURE = """\
@@ -87,61 +91,6 @@ def test_force_repeats_a_run(notebook, monkeypatch):
     assert seen == [planned(notebook).id]
 
 
-def test_the_id_follows_what_determines_the_result_and_nothing_else(notebook, tmp_path, monkeypatch):
-    first = planned(notebook).id
-    assert planned(notebook, number="1", results_dir="elsewhere").id == first
-    assert planned(notebook, number=2).id != first
-    shutil.copy(notebook, tmp_path / "renamed.ipynb")
-    assert planned(tmp_path / "renamed.ipynb").id == first
-    more = stub_runs.write_notebook(tmp_path / "more.ipynb", "1 + 1")
-    assert planned(more).id != first
-    content = nbformat.read(notebook, 4)
-    content.cells.append(nbformat.v4.new_markdown_cell("prose"))
-    content.cells[0].source = content.cells[0].source.replace("start of random numbers", "first seed")
-    nbformat.write(content, tmp_path / "prose.ipynb")
-    assert planned(tmp_path / "prose.ipynb").id == first
-    original = fingerprints.of_file
-    for changed in ("requirements.lock", "experiments.py"):
-        monkeypatch.setattr(
-            fingerprints,
-            "of_file",
-            lambda path, changed=changed: "x" if path.name == changed else original(path),
-        )
-        runs._subject.cache_clear()
-        assert planned(notebook).id != first, changed
-    monkeypatch.undo()
-    runs._subject.cache_clear()
-
-
-def test_the_content_of_a_telemetry_file_is_part_of_the_id(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    cell = nbformat.v4.new_code_cell(
-        'telemetry: str = "recorded"  # telemetry', metadata={"tags": ["parameters"]}
-    )
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
-    ids = []
-    for text in ("a", "b", "a"):
-        Path("mine.csv").write_text(text)
-        ids.append(runs.subject("t.ipynb").run({"telemetry": "mine.csv"}).id)
-    assert ids[0] == ids[2] != ids[1]
-    assert cli.main(["run", "t.ipynb", "-p", "telemetry", "none.csv"]) == 2 and not Path("runs").exists()
-
-
-def test_the_content_of_a_file_that_a_parameter_names_is_part_of_the_id_and_of_the_environment(
-    tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    cell = nbformat.v4.new_code_cell('plan: str = ""  # a plan [file]', metadata={"tags": ["parameters"]})
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
-    made = []
-    for text in ("a", "b", "a"):
-        Path("plan.yaml").write_text(text)
-        made.append(runs.subject("t.ipynb").run({"plan": "plan.yaml"}))
-    assert made[0].id == made[2].id != made[1].id != runs.subject("t.ipynb").run({}).id
-    assert runs.environment(made[0])["data"] == {"plan.yaml": fingerprints.of_file(Path("plan.yaml"))}
-    assert cli.main(["run", "t.ipynb", "-p", "plan", "none.yaml"]) == 2 and not Path("runs").exists()
-
-
 def test_a_finished_run_is_replaced_whole_even_where_another_sweep_puts_it_there_meanwhile(
     notebook, monkeypatch
 ):
@@ -170,15 +119,6 @@ def test_a_run_that_was_cut_off_leaves_nothing_that_counts(notebook, monkeypatch
     assert place.ids() == set() and list(Path("runs/stub").iterdir()) == []
 
 
-def test_a_notebook_that_changed_since_the_plan_is_not_run_as_if_it_had_not(notebook):
-    run = planned(notebook)
-    content = nbformat.read(notebook, 4)
-    content.cells.append(nbformat.v4.new_code_cell("2"))
-    nbformat.write(content, notebook)
-    outcome = runs.perform(run, "runs", "stub")
-    assert "are not those that the run was planned with" in outcome.error
-
-
 def test_runs_go_to_any_address_that_fsspec_knows(notebook):
     run = planned(notebook, number=4)
     out = "memory://bucket/runs"
@@ -203,6 +143,81 @@ def test_results_are_one_tidy_table_on_screen_and_in_files(notebook, capsys):
     assert "value" in capsys.readouterr().out
     assert cli.main(["results", "none"]) == 2 and "there are no runs of 'none'" in capsys.readouterr().err
     assert cli.main(["results", "stub", "--csv", "t.txt"]) == 2
+
+
+CLASHING = """\
+id: str = "mine"  # a name
+state: str = "on"  # a state
+seconds: float = 3.0  # a time
+inputs: int = 4  # a number of inputs
+mean: float = 1.0  # a mean
+value: int = 5  # what is recorded, too
+"""
+
+
+def test_parameters_and_results_that_are_called_as_the_table_s_own_columns_are_kept_beside_them(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    cell = nbformat.v4.new_code_cell(CLASHING, metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "own.ipynb")
+
+    def record(run, folder, variables):
+        found = {
+            "seconds": run.parameters["seconds"] * 2,
+            "error": 0.5,
+            "value": 7,
+            "result": {"value": 8},
+            "mse": 1,
+        }
+        (folder / "results.json").write_text(json.dumps({"own": found}))
+
+    for given in ({}, {"seconds": 4.0, "mean": 2.0}):
+        runs.perform(runs.subject("own.ipynb").run(given), "runs", "own", executor=record)
+    frame = results.table("own")
+    ids = {path.name for path in Path("runs/own").iterdir()}
+    assert set(frame["id"]) == ids and set(frame["state"]) == {"done"} and set(frame["error"]) == {""}
+    assert (frame["seconds"] < 3).all() and (frame["inputs"].str.len() == 16).all()
+    expected = {
+        "parameter.id": ["mine"] * 2,
+        "parameter.state": ["on"] * 2,
+        "parameter.seconds": [3.0, 4.0],
+        "parameter.inputs": [4, 4],
+        "parameter.mean": [1.0, 2.0],
+        "value": [5, 5],
+        "result.seconds": [6.0, 8.0],
+        "result.error": [0.5, 0.5],
+        "result.value": [7, 7],
+        "result.result.value": [8, 8],
+    }
+    assert {name: frame[name].tolist() for name in expected} == expected
+    assert results.varied(frame) == ["parameter.seconds", "parameter.mean"]
+    assert results.measures(frame) == [
+        *("result.seconds", "result.error", "result.value", "result.result.value", "mse")
+    ]
+    command = ["results", "own", "--csv", "t.csv", "--parquet", "t.parquet", "--report", "page.html"]
+    assert cli.main([*command, "--metric", "result.seconds"]) == 0, capsys.readouterr().err
+    for read in (pd.read_csv("t.csv"), pd.read_parquet("t.parquet")):
+        assert set(read) == set(frame) and read["parameter.seconds"].tolist() == [3.0, 4.0]
+    page = Path("page.html").read_text()
+    assert "ranked by <code>result.seconds</code>" in page and "parameter.mean" in page
+
+
+def test_a_column_is_of_one_thing_whatever_parameters_a_run_has(notebook):
+    """Runs of a state of the notebook that had no such parameter yet recorded a result of its name."""
+    make(planned(notebook, number=1))
+    place = runs.Place("runs", "stub")
+    (run,) = place.ids()
+    file = Path(place.folder(run), "parameters.json")
+    file.write_text(
+        json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "number"})
+    )
+    recorded = Path(place.folder(run), "results.json")
+    recorded.write_text(json.dumps({"stub": {"number": 9}}))
+    make(planned(notebook, number=2))
+    frame = results.table("stub").set_index("id")
+    assert frame.loc[run, "result.number"] == 9 and pd.isna(frame.loc[run, "number"])
+    assert frame["number"].dropna().tolist() == [2]
 
 
 def test_nested_results_become_columns_repetitions_their_mean_and_curves_none():
@@ -302,6 +317,31 @@ def test_an_error_of_a_kernel_is_kept_and_told(notebook, capsys):
     folder = Path(said.out.split(": ")[1].strip())
     assert "number 7 does not work" in json.loads((folder / "failed.json").read_text())["error"]
     assert (folder / "notebook.ipynb").is_file() and not (folder / "run.json").exists()
+
+
+def test_each_of_three_threads_keeps_the_log_of_its_own_run(notebook, monkeypatch):
+    made = [planned(notebook, number=number, fault="error") for number in (71, 72, 73)]
+    original, together = experiments.run, threading.Barrier(3)
+
+    def run(*arguments, **options):
+        together.wait(120)  # each has its log open before any of them begins
+        try:
+            return original(*arguments, **options)
+        finally:
+            together.wait(120)
+
+    monkeypatch.setattr(experiments, "run", run)
+    logger = logging.getLogger("papermill")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(lambda run: runs.perform(run, "runs", "stub"), made))
+    assert (logger.level, logger.propagate, logger.handlers) == before
+    for run, outcome in zip(made, outcomes, strict=True):
+        log, number = Path("runs/stub", run.id, "log.txt").read_text(), run.parameters["number"]
+        assert f"number {number} does not work" in outcome.error
+        assert log.count("Executing notebook with kernel") == log.count("Output Notebook") == 1
+        assert set(re.findall(r"number (\d+) does not work", log)) == {str(number)}
+        assert {other.id for other in made if other.id in log} == {run.id}
 
 
 def test_a_change_of_vdslib_is_seen_by_a_process_that_knew_the_notebook(notebook, tmp_path, monkeypatch):

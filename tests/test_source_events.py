@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import experiments, telemetry
+from vdslib import experiments, sources, telemetry
 from vdslib.sources import events
 from vdslib.telemetry import TelemetryError
 
@@ -133,12 +133,21 @@ def test_the_line_in_the_book_is_valid(log):
 
 
 def test_a_status_may_be_of_http_or_a_word_of_one_s_own(log):
-    statuses = [200, "404", 499, 500, "503"]
+    statuses = [101, 200, "404", 410, 500, "503", 504]
     jobs = events.read_log(log(*(job(0, 1, status=status) for status in statuses)))
-    assert list(jobs["completed"]) == [True, True, True, False, False]
+    assert list(jobs["completed"]) == [True, True, True, True, False, False, False]
     path = log(*(job(0, 1, status=status) for status in ("Fertig", "done", "cancelled")))
     assert events.read(f"{path}?completed=fertig,done")["jobs_completed"].item() == 2
     assert events.read(f"{path}?completed=fertig,done")["jobs_dropped"].item() == 1
+
+
+@pytest.mark.parametrize("status", ["000", "408", "429", "444", "460", "499", "504"])
+def test_a_request_that_was_given_up_is_not_completed(log, status):
+    frame = events.read(f"{log(job(0, 1, status=status), job(0, 2))}?deadline=5")
+    assert frame[["jobs_completed", "jobs_dropped", "latency_mean"]].values.tolist() == [[1, 1, 2000]]
+    assert frame["system_productivity"].item() == 50
+    web = events.read(str(log(COMMON.format(0, status, 0), COMMON.format(1, 200, 5), name="access.log")))
+    assert web[["jobs_offered", "jobs_completed", "jobs_dropped"]].values.tolist() == [[2, 1, 1]]
 
 
 def test_a_compressed_log_is_read(tmp_path, log):
@@ -186,19 +195,56 @@ def test_a_web_log_is_counted(log):
     frame = telemetry.check(events.read(f"{path}?interval=10"))
     assert list(frame) == ["timestamp", "node", "jobs_offered", "jobs_completed", "jobs_dropped"]
     assert [f"{time:%H:%M:%S}" for time in frame["timestamp"]] == ["05:00:00", "05:00:10"]
-    assert frame[["jobs_offered", "jobs_completed", "jobs_dropped"]].values.tolist() == [[2, 2, 0], [3, 2, 1]]
+    assert frame[["jobs_offered", "jobs_completed", "jobs_dropped"]].values.tolist() == [[2, 2, 0], [3, 1, 2]]
     assert set(frame["node"]) == {"system"}
 
 
 @pytest.mark.parametrize(
-    ("unit", "values"), [("s", ("0.25", "9.5")), ("ms", ("250", "9500")), ("us", ("250000", "9500000"))]
+    ("unit", "values"), [("s", ("0", "9")), ("ms", ("250", "9500")), ("us", ("250000", "9500000"))]
 )
 def test_durations_of_a_web_log_have_the_unit_that_is_given(log, unit, values):
     path = log(COMMON.format(1, 200, 5) + f" {values[0]}", COMBINED.format(2, 200, 5) + f" {values[1]}")
     frame = events.read(f"{path}?interval=10&duration={unit}&deadline=0.5")
-    assert list(frame["latency_mean"]) == [250, 9500]
-    assert list(frame["queue_length"]) == [1, 0]
+    assert list(frame["latency_mean"]) == ([0, 9000] if unit == "s" else [250, 9500])
+    assert list(frame["jobs_offered"]) == [2, 0] and list(frame["queue_length"]) == [1, 0]
     assert frame["system_productivity"].iloc[0] == 50
+    assert "a request begins at the time of its line" in frame.attrs["notes"][0]
+
+
+def test_lines_that_are_written_at_the_end_of_a_request_count_where_it_began(log):
+    """As nginx writes them: two requests a second from 05:00:00 on, each of 15 seconds."""
+    line = COMBINED.replace("06:00", "06:{:02}") + " 15.000"
+    path = log(*(line.format(*divmod(15 + second // 2, 60), 200, 5) for second in range(120)))
+    frame = sources.read(f"events:{path}?interval=30&duration=s&deadline=20")
+    assert [f"{time:%H:%M:%S}" for time in frame["timestamp"]] == ["05:00:00", "05:00:30", "05:01:00"]
+    assert list(frame["jobs_offered"]) == [60, 60, 0]
+    assert list(frame["jobs_completed"]) == [30, 60, 30]
+    assert list(frame["queue_length"]) == [30, 30, 0]
+    assert list(frame["latency_mean"]) == [15_000] * 3 and list(frame["system_productivity"]) == [100] * 3
+    assert "begins its duration before the time of its line" in frame.attrs["notes"][0]
+    late = sources.read(f"events:{path}?interval=30&duration=s&stamp=start")
+    assert list(late["jobs_offered"]) == [30, 60, 30] and late.attrs["notes"] == []
+
+
+def test_requests_longer_than_an_interval_are_told_to_be_cut_off(log):
+    path = log(COMMON.format(30, 200, 5) + " 25.000", COMMON.format(31, 200, 5) + " 0.010")
+    notes = events.read(f"{path}?interval=10&duration=s&stamp=end").attrs["notes"]
+    assert len(notes) == 1 and "the longest took 25 s" in notes[0]
+    assert events.read(f"{path}?interval=30&duration=s&stamp=end").attrs["notes"] == []
+    assert events.read(str(log(job(0, 25), job(1, None, status=None))) + "?interval=10").attrs["notes"] == []
+
+
+def test_the_stamp_may_be_said_and_nothing_is_supposed_then(log):
+    path = log(COMMON.format(12, 200, 5) + " 9000", COMMON.format(15, 200, 5) + " 2000")
+    frame = events.read(f"{path}?interval=10&duration=ms&stamp=end")
+    assert list(frame["jobs_offered"]) == [1, 1] and list(frame["jobs_completed"]) == [0, 2]
+    assert frame.attrs["notes"] == []
+    (note,) = events.read(str(path)).attrs["notes"]
+    assert "time of their line" in note and "duration=s" not in note
+    assert (
+        "duration=s would use it"
+        in events.read(str(log(COMMON.format(1, 200, 5) + " 1.500"))).attrs["notes"][0]
+    )
 
 
 # ------------------------------------------------------------------------------------------------- bad logs
@@ -276,6 +322,8 @@ def test_a_wrong_time_does_not_fill_the_memory(log):
         ("deadline=-1", "option 'deadline' is '-1'"),
         ("cpu=x", "option 'cpu' is 'x'"),
         ("duration=h", "option 'duration' is 'h'. Give s, ms or us"),
+        ("duration=s&stamp=middle", "option 'stamp' is 'middle'. Give start or end"),
+        ("stamp=end", "option 'stamp' needs durations"),
         ("dead=1", "option 'dead' is not known"),
     ],
 )

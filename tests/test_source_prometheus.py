@@ -1,7 +1,9 @@
 """Telemetry out of a real Prometheus with a real node exporter, and what goes wrong with servers."""
 
 import contextlib
+import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -10,19 +12,21 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 import warnings
 
 import pandas as pd
 import psutil
 import pytest
+from waiting import HANG, until
 
-from vdslib import experiments, telemetry
+from vdslib import experiments, sources, telemetry
 from vdslib.sources import prometheus
+from vdslib.sources._devices import cards_to_count, left_out
 from vdslib.telemetry import TelemetryError
 
 PROGRAMS = ("prometheus", "prometheus-node-exporter")
-PATIENCE = 60  # seconds for both to start and for the first rates
 
 
 def free_port():
@@ -34,18 +38,41 @@ def free_port():
 
 def wait_for(ready):
     """Until ``ready()`` gives something that is true; what it gives."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
+
+    def tried():
         with contextlib.suppress(OSError, TelemetryError):
-            if result := ready():
-                return result
-        time.sleep(0.2)
-    pytest.fail(f"not ready within {PATIENCE} s")
+            return ready()
+
+    return until(tried, step=0.2)
 
 
 def text_at(address):
-    with urllib.request.urlopen(address, timeout=5) as answer:
+    with urllib.request.urlopen(address, timeout=HANG) as answer:
         return answer.read().decode()
+
+
+@contextlib.contextmanager
+def running(folder, *commands):
+    """These programs, which end with the block."""
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((folder / "log").open("w"))
+        for command in commands:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        yield
+
+
+def scraping(folder, here, jobs, exporter):
+    """The command of a Prometheus at ``here`` that scrapes an exporter every second, as each of ``jobs``."""
+    scrapes = ", ".join(f"{{job_name: {job}, static_configs: [{{targets: ['{exporter}']}}]}}" for job in jobs)
+    (folder / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s}}\nscrape_configs: [{scrapes}]\n")
+    return [
+        PROGRAMS[0],
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address={here}",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +83,8 @@ def servers(tmp_path_factory):
         pytest.skip(f"not installed: {', '.join(missing)} (apt-get install {' '.join(PROGRAMS)})")
     folder = tmp_path_factory.mktemp("prometheus")
     here, exporter = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: node, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
-    )
-    commands = [
-        [PROGRAMS[1], f"--web.listen-address={exporter}"],
-        [
-            PROGRAMS[0],
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address={here}",
-        ],
-    ]
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context((folder / "log").open("w"))
-        for command in commands:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+    commands = [PROGRAMS[1], f"--web.listen-address={exporter}"], scraping(folder, here, ["node"], exporter)
+    with running(folder, *commands):
         address = f"http://{here}"
         wait_for(lambda: len(quiet(f"{address}?minutes=0.5&step=1&window=3")) >= 5)
         yield address, exporter
@@ -123,6 +133,8 @@ def test_a_real_node_is_read(servers):
         100 * (1 - memory.available / memory.total), abs=10
     )
     assert telemetry.default_target(frame) == "cpu_usage"
+    virtual = cards_to_count(psutil.net_io_counters(pernic=True))[1]
+    assert frame.attrs["notes"] == left_out(virtual)
 
 
 def test_rates_are_those_of_the_exporter_s_own_counters(servers):
@@ -151,6 +163,22 @@ def test_rates_are_those_of_the_exporter_s_own_counters(servers):
     ]
     assert row["cpu_usage"] == pytest.approx(100 * (end[1] - begin[1]) / (end[2] - begin[2]), abs=15)
     assert row["disc_usage"] == pytest.approx((end[3] - begin[3]) / 1024 / seconds, rel=0.4)
+
+
+def test_an_exporter_that_two_jobs_scrape_is_refused_or_selected(servers, tmp_path):
+    here = f"127.0.0.1:{free_port()}"
+    with running(tmp_path, scraping(tmp_path, here, ["node", "again"], servers[1])):
+        read = f"http://{here}?minutes=0.5&step=1&window=3"
+        wait_for(lambda: len(quiet(f'{read}&select=job="node"')) >= 8)
+        wait_for(lambda: len(quiet(f'{read}&select=job="again"')) >= 8)
+        with pytest.raises(TelemetryError, match=f"more than one series of node {servers[1]}") as caught:
+            quiet(read)
+        assert "differ by job 'again' and 'node'), choose one by the option select=job=\"again\"" in str(
+            caught.value
+        )
+        frame = quiet(f'{read}&select=job="node"')
+    assert (frame["cpu_cores"] == psutil.cpu_count()).all()
+    assert frame["memory_mb"].unique() == pytest.approx(psutil.virtual_memory().total / 2**20)
 
 
 def test_a_timestamp_is_the_start_of_its_step(asking):
@@ -202,6 +230,20 @@ def test_a_column_that_one_node_lacks_is_left_out_with_a_warning(asking):
     with pytest.warns(UserWarning, match=r"left out: 'cpu_cores' \(not measured at b\)"):
         frame = asking(f"cpu_usage: '{both}'\ncpu_cores: '{series('2', instance='a')}'")
     assert list(frame) == ["timestamp", "node", "cpu_usage"] and len(frame) == 12
+
+
+@pytest.mark.parametrize("value", ["1 / 0", "-1 / 0", "0 / 0"])
+def test_a_value_that_is_infinite_or_no_number_is_a_gap(asking, value):
+    """One of six values; in a column of ours and in one that telemetry does not declare."""
+    names = ("disc_usage", "requests")
+    odd = f"(vector({value}) and on() (vector(time()) == 1769835580)) or vector(7)"
+    text = "\n".join(f'{name}: \'label_replace({odd}, "instance", "a", "", "")\'' for name in names)
+    text += f"\ncpu_usage: '{series('5', instance='a')}'"
+    with pytest.warns(UserWarning, match="1 of 6 rows are left out"):
+        frame = telemetry.check(asking(text))
+    assert f"{frame['timestamp'].iloc[3]:%H:%M:%S}" == "04:59:40" and set(frame["requests"]) == {7}
+    told = [f"column '{name}': 1 infinite values are gaps" for name in names]
+    assert frame.attrs["notes"] == (told if "1" in value else [])
 
 
 def test_rows_without_a_value_are_gaps(asking):
@@ -313,21 +355,25 @@ def test_the_queries_in_the_book_are_valid(tmp_path, servers):
 
 @pytest.fixture
 def pretender():
-    """A server that answers everything with a status and a text of the test's choosing; its address."""
+    """A server that answers everything with a status and a text of the test's choosing, or with that in ``answers``
+    for a part of the query; ``signs`` are the authorisations that it was sent."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             time.sleep(server.delay)
+            server.signs.append(self.headers.get("Authorization", ""))
+            query = urllib.parse.unquote_plus(self.path)
             self.send_response(server.status)
             self.end_headers()
             with contextlib.suppress(OSError):
-                self.wfile.write(server.text.encode())
+                text = next((text for part, text in server.answers.items() if part in query), server.text)
+                self.wfile.write(text.encode())
 
         def log_message(self, *arguments):
             """Nothing on stderr."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.status, server.text, server.delay = 200, "", 0
+    server.status, server.text, server.delay, server.answers, server.signs = 200, "", 0, {}, []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield server
@@ -358,6 +404,108 @@ def failure(port):
 def test_another_server_is_told_from_prometheus(pretender, status, text, problem):
     pretender.status, pretender.text = status, text
     assert problem in failure(pretender.server_port)
+
+
+def range_of(*results, **more):
+    """What Prometheus answers to a range query: labels and values by time for each series."""
+    result = [{"metric": labels, "values": list(values.items())} for labels, values in results]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}, **more})
+
+
+NODE = ({"instance": "a"}, {1769835600: "5", 1769835660: "6"})
+ALONE = {"end": 1769835660.0, "seconds": 120}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "loud"),
+    [
+        ({"warnings": ["store 2 did not answer"]}, "store 2 did not answer", True),
+        ({"isPartial": True}, "the answer is partial", True),
+        ({"infos": ["metric might not be a counter"]}, "metric might not be a counter", False),
+        ({"warnings": None, "infos": [], "isPartial": False}, "", False),
+    ],
+)
+def test_what_the_server_says_of_its_answer_is_kept(pretender, answer, text, loud):
+    pretender.text = range_of(NODE, **answer)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        frame = prometheus.collect(f"http://127.0.0.1:{pretender.server_port}", {"cpu_usage": "x"}, **ALONE)
+    assert frame.attrs["notes"] == ([f"column 'cpu_usage': the server says: {text}"] if text else [])
+    assert [text in str(one.message) for one in warned] == [True] * loud
+    assert list(frame["cpu_usage"]) == [5, 6]
+
+
+def test_a_node_that_goes_over_to_another_series_has_a_gap_there(pretender):
+    begin = 1769835600
+    old = {begin + 60 * minute: "1" for minute in range(10)}
+    new = {begin + 60 * minute: "2" for minute in range(8, 20)}
+    pods = [{"instance": "a", "pod": name} for name in ("x1", "x2")]
+    read = functools.partial(
+        prometheus.collect,
+        f"http://127.0.0.1:{pretender.server_port}",
+        {"memory_mb": "x"},
+        end=begin + 1140.0,
+        seconds=1200,
+    )
+    pretender.text = range_of((pods[0], old), (pods[1], new))
+    frame = read()
+    assert list(frame["memory_mb"]) == [1] * 8 + [2] * 10
+    assert frame.attrs["notes"] == ["column 'memory_mb': 2 times that two series of a node have are gaps"]
+    late = {when: value for when, value in new.items() if when >= begin + 17 * 60}
+    for other, end in ((new, 1), (late, 0)):  # both at once for long, or at the end
+        pretender.text = range_of(
+            (pods[0], {when: "1" for when in [*old, *new][: -end or None]}), (pods[1], other)
+        )
+        with pytest.raises(TelemetryError, match="more than one series of node a.*by pod 'x1' and 'x2'"):
+            read()
+
+
+def test_cards_whose_bytes_pass_through_others_are_told(pretender):
+    cards = [({"device": name}, {1769835600: "1"}) for name in ("veth1", "bond0")]
+    pretender.answers = {"count by (device)": range_of(*cards)}
+    pretender.text = range_of(NODE)
+    asked = {"network_usage": prometheus.QUERIES["network_usage"]}
+    frame = prometheus.collect(f"http://127.0.0.1:{pretender.server_port}", asked, **ALONE)
+    assert frame.attrs["notes"] == left_out(["bond0", "veth1"]) and "bond0, veth1" in frame.attrs["notes"][0]
+
+
+def test_a_token_is_sent_and_kept_nowhere(pretender, monkeypatch, tmp_path, capsys):
+    pretender.text = range_of(NODE)
+    address = f"http://127.0.0.1:{pretender.server_port}?minutes=2&end=2026-01-31T05:01:00Z"
+    (tmp_path / "token").write_text("of-a-file\n")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("VDS_PROMETHEUS_TOKEN", "of-the-variable")
+    for rest, sent in ((address, "of-the-variable"), (f"{address}&token_file={tmp_path}/token", "of-a-file")):
+        pretender.signs.clear()
+        frame = sources.read(rest)
+        assert set(pretender.signs) == {f"Bearer {sent}"}
+        kept = repr(frame.attrs) + frame.to_csv() + "".join(capsys.readouterr())
+        assert sent not in kept
+    pretender.status = 401
+    with pytest.raises(
+        TelemetryError, match="token, if it wants one, into the variable VDS_PROMETHEUS_TOKEN"
+    ) as caught:
+        sources.read(address)
+    assert "of-the-variable" not in str(caught.value)
+    monkeypatch.delenv("VDS_PROMETHEUS_TOKEN")
+    pretender.signs.clear()
+    with pytest.raises(TelemetryError):
+        sources.read(address)
+    assert pretender.signs[0].startswith("Basic ")  # without a token ~/.netrc counts
+
+
+@pytest.mark.parametrize("content", ["two secret words", "secret\u20ac", "secret\nX-Header: 1", ""])
+def test_what_is_no_token_is_told_and_not_repeated(tmp_path, monkeypatch, content):
+    (tmp_path / "token").write_text(content, encoding="utf-8")
+    with pytest.raises(TelemetryError, match=r"token holds no token\. Write the token into it") as caught:
+        prometheus.read(f"http://127.0.0.1:9?token_file={tmp_path}/token")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(TelemetryError, match="cannot be read"):
+        prometheus.read(f"http://127.0.0.1:9?token_file={tmp_path}/none")
+    with pytest.raises(TelemetryError, match="option 'token' is not known") as caught:
+        prometheus.read("http://127.0.0.1:9?token=secret")
+    assert "secret" not in str(caught.value)
 
 
 def test_no_server_is_told():

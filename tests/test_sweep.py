@@ -8,13 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 import stub_runs
 import yaml
+from waiting import HANG, until
 
-from vdslib import cli, results, runs, sweep
+from vdslib import _worker, cli, results, runs, sweep
 from vdslib.experiments import NotebookError, ParameterError
 
+ORIGIN = _worker.Origin
 KINDS = {"window": "int", "rate": "float", "network": "str"}
 
 
@@ -165,7 +168,7 @@ def test_a_run_that_is_not_whole_is_made_anew(notebook):
 def test_two_sweeps_of_one_experiment_at_once_have_every_run_once(notebook):
     command = [sys.executable, stub_runs.__file__, str(notebook), "runs", "40"]
     started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
-    assert [process.wait(120) for process in started] == [0, 0]
+    assert [process.wait(HANG) for process in started] == [0, 0]
     whole("runs", 40)
 
 
@@ -213,15 +216,12 @@ def killed_sweeps(notebook, tmp_path, kills, number):
         random.Random(6),
         [sys.executable, stub_runs.__file__, str(notebook), "runs", str(number), "0.05"],
     )
-    before: dict[str, str] = {}
+    folder, before = Path("runs/stub"), dict[str, str]()
     for _ in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # a start takes seconds; the moments are spread over start and runs
-        folder, until = Path("runs/stub"), time.monotonic() + 60
-        count = len(before)
         if moments.random() < 0.7:
-            while time.monotonic() < until and len(list(folder.glob("[!.]*/run.json"))) <= count:
-                time.sleep(0.01)
+            until(lambda: len(list(folder.glob("[!.]*/run.json"))) > len(before), step=0.01)  # noqa: B023
         time.sleep(moments.uniform(0, 0.4))
         process.kill()
         process.wait()
@@ -297,6 +297,17 @@ def test_no_scheduler_is_one_clear_error(notebook, monkeypatch):
 @pytest.fixture
 def scheduler(tmp_path):
     """A scheduler and two workers as a user would start them by hand; yields its address and its process."""
+    yield from started_by_hand(tmp_path, tmp_path)
+
+
+@pytest.fixture
+def scheduler_elsewhere(tmp_path):
+    """The same with workers that were started in another folder."""
+    (tmp_path / "elsewhere").mkdir()
+    yield from started_by_hand(tmp_path, tmp_path / "elsewhere")
+
+
+def started_by_hand(tmp_path, folder):
     file, module = tmp_path / "scheduler.json", [sys.executable, "-m"]
     paths = os.pathsep.join([str(Path(stub_runs.__file__).parent), os.environ.get("PYTHONPATH", "")])
     quiet: dict = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -317,15 +328,13 @@ def scheduler(tmp_path):
         "1",
         "--no-dashboard",
     ]
-    started += [subprocess.Popen([*worker, "--host", "127.0.0.1"], **quiet) for _ in range(2)]
-    until = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    started += [subprocess.Popen([*worker, "--host", "127.0.0.1"], cwd=folder, **quiet) for _ in range(2)]
+    until(file.exists)
     yield json.loads(file.read_text())["address"], started[0]
     for process in started:
         process.kill()
     for process in started:
-        process.wait(30)
+        process.wait(HANG)
 
 
 def test_workers_started_by_hand_give_the_same_results_bit_for_bit(notebook, scheduler):
@@ -337,8 +346,50 @@ def test_workers_started_by_hand_give_the_same_results_bit_for_bit(notebook, sch
         assert there == here and b"value" in here
 
 
+def test_workers_started_in_another_folder_keep_runs_where_the_sweep_was_called(
+    notebook, scheduler_elsewhere
+):
+    Path("plan.yaml").write_text("grid: {number: [0, 1, 2]}")
+    command = ["sweep", "stub.ipynb", "--grid", "plan.yaml", "--scheduler", scheduler_elsewhere[0]]
+    assert cli.main(command) == 0
+    frame = results.table("stub")
+    assert sorted(frame["number"]) == [0, 1, 2] and set(frame["state"]) == {"done"}
+    assert not (Path("elsewhere") / "runs").exists()
+
+
+def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, scheduler_elsewhere, monkeypatch):
+    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
+    unseen = str(Path("unseen", "runs").resolve())
+    monkeypatch.setattr(
+        _worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
+    )
+    summary = sweep.sweep(made, place, scheduler=scheduler_elsewhere[0], executor=stub_runs.without_kernel)
+    assert summary.done == 0 and set(summary.failed) == {run.id for run in made}
+    assert all(f"does not see {unseen}: name a folder" in error for error in summary.failed.values())
+    assert not Path("unseen").exists() and place.ids(runs.FAILED) == set(summary.failed)
+
+
+def test_a_worker_in_another_folder_refuses_a_file_that_it_would_not_find(
+    tmp_path, monkeypatch, scheduler_elsewhere
+):
+    monkeypatch.chdir(tmp_path)
+    cell = nbformat.v4.new_code_cell('table: str = ""  # a table [file]', metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), "t.ipynb")
+    for folder in (".", "elsewhere"):
+        Path(folder, "mine.csv").write_text(folder)
+    made = planned("t.ipynb", {"list": [{"table": "mine.csv"}, {"table": str(tmp_path / "mine.csv")}, {}]})
+    summary = sweep.sweep(
+        made, runs.Place("runs", "t"), scheduler=scheduler_elsewhere[0], executor=kept_nothing
+    )
+    assert summary.done == 2 and list(summary.failed) == [made[0].id]
+    assert f"found in {tmp_path}: give mine.csv with its whole path" in summary.failed[made[0].id]
+
+
+def kept_nothing(run, folder, variables):
+    (folder / "results.json").write_text("{}")
+
+
 def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, scheduler, monkeypatch):
-    monkeypatch.setattr(sweep, "LOST", 3)
     made, place = (
         planned(notebook, {"grid": {"number": list(range(40))}}, {"pause": 0.2}),
         runs.Place("runs", "stub"),
@@ -348,6 +399,7 @@ def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, sche
     def kill_then_wait(client, flying):
         landed.append(1)
         if len(landed) == 4:
+            monkeypatch.setattr(sweep, "LOST", 3)  # not before: to connect may take its time
             scheduler[1].kill()
         return original(client, flying)
 

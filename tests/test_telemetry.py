@@ -1,14 +1,16 @@
 """Reading, checking, aggregating and writing telemetry. What is refused, and how, is in test_bad_inputs.py."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import recording
+from synthetic import planted, recording
 
 from vdslib import telemetry
+from vdslib.preparation import prepare
 from vdslib.telemetry import COLUMNS, MEASURED, SCHEMA, TelemetryError
 
 ROW = 4  # the data row that is changed
@@ -37,7 +39,7 @@ def test_a_file_is_read_as_it_was_written(frame, tmp_path):
     for name in ("a.csv", "a.csv.gz"):
         telemetry.write(frame, tmp_path / name)
         back = telemetry.read(tmp_path / name)
-        pd.testing.assert_frame_equal(back, telemetry.check(frame), rtol=1e-5, check_exact=False)
+        pd.testing.assert_frame_equal(back, telemetry.check(frame), check_exact=True)
     assert (tmp_path / "a.csv").read_text().splitlines()[1].startswith("2026-01-05T08:00:00Z,node-1,")
 
 
@@ -162,18 +164,89 @@ def test_empty_values_carry_no_weight(frame):
 
 
 def test_seconds_without_every_node_are_left_out_of_the_system(frame):
-    system = telemetry.system_series(frame.drop(index=5))  # node-1, second 5
+    with pytest.warns(UserWarning, match=r"1 of 120 times are left out .* without node-1 \(1%\)\. To choose"):
+        system = telemetry.system_series(frame.drop(index=5))  # node-1, second 5
     assert len(system) == 119 and frame["timestamp"].iloc[5] not in set(system["timestamp"])
     apart = frame[(frame["node"] == "node-1") == (frame["timestamp"] < frame["timestamp"].iloc[60])]
     with pytest.raises(TelemetryError, match="no timestamp has a row of every node"):
-        telemetry.system_series(apart)
+        telemetry.system_series(apart, "all")
+    half_a_second = pd.to_timedelta(np.where(frame["node"] == "node-1", 0, 0.5), unit="s")
+    late = frame.assign(timestamp=frame["timestamp"] + half_a_second)
+    two = late[late["node"].isin(["node-1", "node-2"])]
+    for together in ("alive", "all", "present"):
+        with pytest.raises(TelemetryError, match="align their times"):
+            telemetry.system_series(two, together)
+
+
+@pytest.fixture
+def autoscaled(frame):
+    """A node that is there from second 40 to 59 only, and a hole in another's recording in second 100."""
+    second = (frame["timestamp"] - frame["timestamp"].min()).dt.total_seconds()
+    lives = (frame["node"] != "node-4") | second.between(40, 59)
+    return frame[lives & ((frame["node"] != "node-2") | (second != 100))].assign(
+        cpu_usage=10.0, disc_usage=1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("together", "rows", "told"),
+    [
+        (
+            "alive",
+            119,
+            r"1 of 120 times are left out .* without node-2 \(1%\); at 99 of 119 times the system is",
+        ),
+        ("all", 20, r"100 of 120 times are left out .* without node-4 \(83%\), node-2 \(1%\)\. To choose"),
+        ("present", 120, r": at 100 of 120 times the system is fewer nodes, without node-4 \(83%\), node-2"),
+    ],
+)
+def test_a_system_is_the_nodes_that_it_has_at_each_time(autoscaled, together, rows, told):
+    with pytest.warns(UserWarning, match=told) as caught:
+        system = telemetry.select(autoscaled, "system", together)
+    assert len(caught) == 1 and len(system) == rows
+    assert (system["cpu_usage"] == 10).all()
+    nodes = autoscaled.groupby("timestamp")["node"].nunique().loc[system["timestamp"]]
+    np.testing.assert_array_equal(system["disc_usage"], nodes)
+    pd.testing.assert_frame_equal(telemetry.check(system), system, check_dtype=False)
+    with pytest.raises(ValueError, match="together must be 'alive', 'all' or 'present'"):
+        telemetry.system_series(autoscaled, "some")
+
+
+def test_a_whole_system_needs_no_warning(frame):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        series = [telemetry.system_series(frame, together) for together in ("alive", "all", "present")]
+    for other in series[1:]:
+        pd.testing.assert_frame_equal(other, series[0])
+
+
+def test_no_window_of_the_system_crosses_a_resize():
+    """Two nodes of 60 rows that are resized at row 30, and one at row 45 in a second that is left out."""
+    random = np.random.default_rng(0)
+    frame = pd.concat(planted(50 + random.random(60), node) for node in "ab").assign(cpu_cores=2.0)
+    second = (frame["timestamp"] - frame["timestamp"].min()).dt.total_seconds()
+    frame.loc[second >= 30, "cpu_cores"] = 4.0
+    options = {"features": ["cpu_usage"], "target": "cpu_usage", "window": 5, "test": 0, "validation": 0}
+    repaired, _ = telemetry.repair(frame.reset_index(drop=True))
+    system = telemetry.select(repaired, "system")
+    assert system["segment"].tolist() == [0] * 30 + [1] * 30
+    assert len(prepare(system, **options).train) == 50
+    larger = frame["cpu_cores"].mask((second >= 45) & (frame["node"] == "a"), 8.0)
+    hole = frame.assign(cpu_cores=larger)[(second != 45) | (frame["node"] == "b")]
+    repaired, _ = telemetry.repair(hole.reset_index(drop=True))
+    with pytest.warns(UserWarning, match="left out"):
+        system = telemetry.select(repaired, "system")
+    assert system["segment"].tolist() == [0] * 30 + [1] * 15 + [2] * 14
+    joined = frame[(frame["node"] == "a") | (second >= 10)].assign(segment=0.0, cpu_cores=2.0)
+    with pytest.warns(UserWarning, match="fewer nodes"):
+        assert (telemetry.select(joined, "system")["segment"] == 0).all()  # a node more is no resize
 
 
 def test_the_system_series_is_telemetry_too(frame, tmp_path):
     system = telemetry.system_series(frame)
     telemetry.write(system, tmp_path / "system.csv")
     again = telemetry.system_series(telemetry.read(tmp_path / "system.csv"))
-    pd.testing.assert_frame_equal(again, system, rtol=1e-5, check_exact=False, check_dtype=False)
+    pd.testing.assert_frame_equal(again, system, check_exact=True, check_dtype=False)
 
 
 def test_selection_of_nodes(frame):

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from waiting import HANG
 
 from vdslib import models, training
 from vdslib.preparation import Windows, folds, prepare
@@ -150,7 +151,7 @@ def test_settings_of_the_optimiser():
     model = training.compile(build(0), "sgd", 0.02, 0.9)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.02) and model.optimizer.momentum == 0.9
     assert training.compile(build(0), "rmsprop", 0.1, 0.5).optimizer.momentum == 0.5
-    with pytest.raises(ValueError, match="adam has no momentum"):
+    with pytest.raises(ValueError, match="adam takes no momentum, beta_1 has its place"):
         training.compile(build(0), "adam", 0.01, 0.9)
     with pytest.raises(ValueError, match="unknown optimizer 'adamm'; valid are adam, rmsprop, sgd"):
         training.compile(build(0), "adamm")
@@ -176,7 +177,7 @@ for seed in range(5):  # TensorFlow warns from the fifth graph on
 
 def test_training_writes_nothing():
     run = subprocess.run(
-        [sys.executable, "-c", QUIET], check=False, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", QUIET], check=False, capture_output=True, text=True, timeout=HANG
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout == "" and run.stderr == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,9 +15,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Dict, Unicode
 from traitlets.config import Config
 
-from vdslib import _leftovers
-
-ROOM = 50  # letters that a folder's name leaves for what is in it: a socket's path has 103 on some systems
+from vdslib import _leftovers, _sockets
 
 
 class Kernel(AsyncKernelManager):
@@ -55,9 +52,7 @@ class Kernel(AsyncKernelManager):
 @contextmanager
 def folder() -> Iterator[Path]:
     """A folder for a kernel's sockets, short enough for their paths; it and the kernel are gone afterwards."""
-    temporary = Path(tempfile.gettempdir())
-    if len(str(temporary)) > ROOM:
-        temporary = Path("/tmp")
+    temporary = _sockets.short_folder()
     _leftovers.tidy(temporary, "vds-")
     made = temporary / _leftovers.name("vds-kernel")
     made.mkdir(mode=0o700)

@@ -3,6 +3,8 @@
 TensorFlow writes start-up lines to file descriptor 2 before Python can catch them. They would end up
 in the outputs of a notebook and differ from machine to machine, so the descriptor points to the null
 device while TensorFlow is imported and wakes up. Errors are Python exceptions and pass unharmed.
+Compiler and kernels keep to instructions that any processor of the last ten years has (AVX2), so that results differ
+less between machines; variables that are set already win.
 Everything in vdslib that needs TensorFlow takes it from here.
 """
 
@@ -28,6 +30,8 @@ def _quiet_start() -> Iterator[None]:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 with _quiet_start():
     import keras
     import tensorflow as tf

@@ -65,7 +65,7 @@ PROMISES = (
     Promise(
         "SMOTE",
         "3.1, symbol 3",
-        "drawn and explained; not in the program, and not applicable to a continuous target",
+        "drawn and explained; not in the program, and made for classes where the target is a number",
         "in the classification of load states, against its rivals ([3.4](3-4-load-states.ipynb))",
     ),
     Promise(

@@ -14,9 +14,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge as _Ridge
 from threadpoolctl import threadpool_limits
 
-from vdslib.history import History, find_period
-from vdslib.preparation import Windows
+from vdslib.history import History
+from vdslib.seasons import find_period
 from vdslib.sources import import_own
+from vdslib.windows import Windows
 
 __all__ = [
     "Drift",
@@ -72,6 +73,7 @@ _registered: dict[str, Callable[[], Forecasts]] = {}
 def register(name: str) -> Callable[[Made], Made]:
     """Decorator: a class with ``fit`` and ``forecast``, made without arguments, joins the tables as ``name``.
 
+    Where a season is stated, a class that can be made with ``period`` (its rows, or None) is given it.
     A name that another module holds already is a ValueError; the same module may register again, as a notebook's
     cell that runs twice does.
     """
@@ -147,16 +149,11 @@ class SeasonalNaive:
 
     def forecast(self, windows: Windows) -> np.ndarray:
         known, rows = self.history.known_to(windows), self.history.rows(windows)
-        result = np.full((len(windows), self.horizon), np.nan)
-        for node, series in known.items():
-            chosen = np.flatnonzero(windows.node == node)
+        result = np.empty((len(windows), self.horizon))
+        for node, chosen in windows.by_node().items():
             for step in range(1, self.horizon + 1):
                 place = rows[chosen] + step - self.period * -(-step // self.period)
-                values = np.full(len(chosen), np.nan)
-                while (open_ := np.isnan(values) & (place >= 0)).any():
-                    values[open_] = series[place[open_]]
-                    place = place - self.period
-                result[chosen, step - 1] = values
+                result[chosen, step - 1] = known[node].latest(place, self.period)
         return np.where(np.isnan(result), np.asarray(windows.last)[:, None], result)
 
 
@@ -171,11 +168,9 @@ class Drift:
     def forecast(self, windows: Windows) -> np.ndarray:
         known, rows = self.history.known_to(windows), self.history.rows(windows)
         slope = np.zeros(len(windows))
-        for node, series in known.items():
-            chosen = np.flatnonzero(windows.node == node)
-            first = int(np.isfinite(series).argmax())
-            passed = np.maximum(rows[chosen] - first, 1)
-            slope[chosen] = (windows.last[chosen] - series[first]) / passed
+        for node, chosen in windows.by_node().items():
+            passed = np.maximum(rows[chosen] - known[node].rows[0], 1)
+            slope[chosen] = (windows.last[chosen] - known[node].values[0]) / passed
         return windows.last[:, None] + slope[:, None] * np.arange(1, self.horizon + 1)
 
 

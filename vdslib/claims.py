@@ -13,10 +13,11 @@ import pandas as pd
 
 from vdslib import experiments
 from vdslib.baselines import Forecasts
-from vdslib.evaluation import mse
-from vdslib.judging import MSE_TARGET, VERDICTS, Claim, Finding, Results
+from vdslib.judging import MSE_TARGET
 from vdslib.preparation import Prepared, Windows
 from vdslib.statements import CLAIMS
+from vdslib.uncertainty import in_stretches
+from vdslib.verdicts import VERDICTS, Claim, Finding, Results
 
 __all__ = [
     "CLAIMS",
@@ -27,6 +28,7 @@ __all__ = [
     "evidence",
     "shuffled_history",
     "table",
+    "tested",
     "verdicts",
     "where_decided",
 ]
@@ -51,25 +53,46 @@ def evidence(
     network: str,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What the experiment's chapter records of fitted forecasters; each list holds one value for each seed.
+    """What the experiment's chapter records of fitted forecasters.
 
     `models` by name, among them `network`, "mean", "persistence"; `arms` of the study of the guards by
-    name, among them "no guards" and "all guards". All MSEs on the scale of `data`, dropout off.
+    name, among them "no guards" and "all guards". All MSEs on the scale of `data`, dropout off: a list with one value
+    for each seed where a sequence was given, else a number; and of the test part (validation: all guards) in stretches
+    of time, mean over seeds.
     """
+    shuffled = _measured({network: models[network]}, shuffled_history(data.test, seed))
+    validation, arm_test = _measured(arms, data.validation), _measured(arms, data.test)
     return {
         "network": network,
-        "test_mse": {name: _errors(given, data.test) for name, given in models.items()},
-        "shuffled_mse": _errors(models[network], shuffled_history(data.test, seed)),
-        "arm_train_mse": {name: _errors(given, data.train) for name, given in arms.items()},
-        "arm_validation_mse": {name: _errors(given, data.validation) for name, given in arms.items()},
-        "arm_test_mse": {name: _errors(given, data.test) for name, given in arms.items()},
+        **tested(models, data.test),
+        "shuffled_mse": shuffled[0][network],
+        "shuffled_stretches": shuffled[1][network],
+        "arm_train_mse": _measured(arms, data.train)[0],
+        "arm_validation_mse": validation[0],
+        "validation_stretches": validation[1]["all guards"],
+        "arm_test_mse": arm_test[0],
+        "arm_test_stretches": arm_test[1],
     }
 
 
-def _errors(given: Forecasts | Sequence[Forecasts], windows: Windows) -> list[float]:
-    """The MSE of one forecaster, or of each of several."""
-    several = given if isinstance(given, Sequence) else [given]
-    return [mse(windows.y, forecaster.forecast(windows)) for forecaster in several]
+def tested(models: Mapping[str, Forecasts | Sequence[Forecasts]], test: Windows) -> dict[str, Any]:
+    """Test errors as `evidence` records them, for `vdslib.judging.gain` of any two of `models`."""
+    errors, stretches = _measured(models, test)
+    return {"test_mse": errors, "test_stretches": stretches}
+
+
+def _measured(
+    models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """By model: the MSE, of one forecaster or of each of several, and the MSE in stretches of time, mean over them."""
+    errors, stretches = {}, {}
+    for name, given in models.items():
+        several = given if isinstance(given, Sequence) else [given]
+        squared = [((each.forecast(windows) - windows.y) ** 2).mean(axis=1) for each in several]
+        means = [float(each.mean()) for each in squared]
+        errors[name] = means if isinstance(given, Sequence) else means[0]
+        stretches[name] = in_stretches(np.mean(squared, axis=0), windows.times)
+    return errors, stretches
 
 
 def table() -> pd.DataFrame:
@@ -81,7 +104,8 @@ def table() -> pd.DataFrame:
 def verdicts(results: Results) -> pd.DataFrame:
     """Each claim with what was measured and its verdict, from what the chapters recorded.
 
-    Columns: key, section, claim, test, threshold, measured, verdict, chapter, cell, why.
+    Columns: key, section, claim, test, threshold, measured, low, high, verdict, chapter, cell, why. `low` and `high`
+    are the 95% interval of the value that the threshold is about, where there is one.
     """
     rows = []
     for claim in CLAIMS:
@@ -90,6 +114,8 @@ def verdicts(results: Results) -> pd.DataFrame:
             {
                 **{name: getattr(claim, name) for name in ("key", "section", "claim", "test", "threshold")},
                 "measured": finding.measured,
+                "low": finding.low,
+                "high": finding.high,
                 "verdict": finding.verdict,
                 **{name: getattr(claim, name) for name in ("chapter", "cell", "why")},
             }
@@ -99,10 +125,10 @@ def verdicts(results: Results) -> pd.DataFrame:
 
 def where_decided(scorecard: pd.DataFrame) -> list[str]:
     """For each row of `verdicts` the chapter and section that decide it, as a link where the chapter is there."""
-    places = []
+    places, chapters = [], experiments.chapters()
     for chapter, cell in zip(scorecard["chapter"], scorecard["cell"], strict=True):
         text = f"{'.'.join(part for part in chapter.split('-')[:2] if part.isdigit())}, {cell}"
         anchor = "-".join("".join(c if c.isalnum() else " " for c in cell.lower()).split())
-        there = (experiments.root() / "notebooks" / f"{chapter}.ipynb").is_file()
+        there = chapter in chapters
         places.append(f"[{text}]({chapter}.ipynb#{anchor})" if there else f"{text} (not written yet)")
     return places

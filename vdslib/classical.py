@@ -19,13 +19,18 @@ from statsmodels.tsa.statespace.mlemodel import MLEModel
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 from vdslib.baselines import register
-from vdslib.history import History, find_period
-from vdslib.preparation import Windows
+from vdslib.history import History, Series
+from vdslib.seasons import find_period
+from vdslib.windows import Windows
 
 __all__ = ["ARIMA", "ETS"]
 
+_HARMONICS = 24  # that Fourier terms are chosen from: a week's reach to the third of a day
+_LONGEST_GAP = 200  # unknown rows that the filter runs through: after more it has forgotten what was before
+
 
 class _Fitted(NamedTuple):
+    harmonics: np.ndarray  # of the season: how many waves of each Fourier pair it holds
     season: np.ndarray  # level and Fourier coefficients
     parameters: np.ndarray  # of the state space model of what remains
 
@@ -46,38 +51,36 @@ class _StateSpace(abc.ABC):
         self.history, self.horizon = History(windows), windows.y.shape[1]
         self.period = self.given or find_period(windows)
         for node, series in self.history.values.items():
-            first = max(int(np.isfinite(series).argmax()), len(series) - self.most)
-            rows = np.arange(first, len(series))
-            values, terms = series[first:], self._terms(rows)
-            known = np.isfinite(values)
-            season = np.linalg.lstsq(terms[known], values[known], rcond=None)[0]
-            remains = values - terms @ season
+            late = Series(series.rows[-self.most :], series.values[-self.most :])
+            harmonics = self._strongest(late)
+            terms = self._terms(late.rows, harmonics)
+            season = np.linalg.lstsq(terms, late.values, rcond=None)[0]
+            remains, _ = Series(late.rows, late.values - terms @ season).condensed(_LONGEST_GAP)
+            remains = remains[-self.most :]
             if np.nanstd(remains) < 1e-9:  # a constant needs no model, and none can be estimated
-                self.fitted[node] = _Fitted(season, np.empty(0))
+                self.fitted[node] = _Fitted(harmonics, season, np.empty(0))
                 continue
             with warnings.catch_warnings():
                 # an optimum at the border of the admissible is an answer too
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 warnings.simplefilter("ignore", UserWarning)
                 result = self._model(remains).fit(disp=False, maxiter=100, cov_type="none")
-            self.fitted[node] = _Fitted(season, np.asarray(result.params))
+            self.fitted[node] = _Fitted(harmonics, season, np.asarray(result.params))
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
         """Scaled forecasts [samples, horizon]. A node that was not in training gets the parameters of the first."""
         known, rows = self.history.known_to(windows), self.history.rows(windows)
         result = np.empty((len(windows), self.horizon))
-        for node in dict.fromkeys(windows.node):
-            chosen = np.flatnonzero(windows.node == node)
-            fitted = self.fitted.get(node) or next(iter(self.fitted.values()))
-            series = known[node]
-            season = self._terms(np.arange(len(series) + self.horizon)) @ fitted.season
-            ahead = rows[chosen][:, None] + np.arange(1, self.horizon + 1)
-            result[chosen] = season[ahead]
+        for node, chosen in windows.by_node().items():
+            fitted, series = self.fitted.get(node) or next(iter(self.fitted.values())), known[node]
+            for step in range(self.horizon):
+                result[chosen, step] = self._terms(rows[chosen] + 1 + step, fitted.harmonics) @ fitted.season
             if len(fitted.parameters):
-                first = int(np.isfinite(series).argmax())
-                remains = (series - season[: len(series)])[first:]
-                result[chosen] += self._ahead(remains, fitted.parameters)[rows[chosen] - first]
+                season = self._terms(series.rows, fitted.harmonics) @ fitted.season
+                remains, places = Series(series.rows, series.values - season).condensed(_LONGEST_GAP)
+                last = places[np.searchsorted(series.rows, rows[chosen])]
+                result[chosen] += self._ahead(remains, fitted.parameters)[last]
         return result
 
     def _ahead(self, values: np.ndarray, parameters: np.ndarray) -> np.ndarray:
@@ -90,10 +93,16 @@ class _StateSpace(abc.ABC):
             state = move @ state
         return np.column_stack(steps)
 
-    def _terms(self, rows: np.ndarray) -> np.ndarray:
-        """[rows, 1 + 2 pairs]: a one, and the first pairs of sine and cosine of the season."""
-        pairs = min(self.pairs, (self.period - 1) // 2)
-        angles = 2 * np.pi * np.outer(rows, np.arange(1, pairs + 1)) / self.period
+    def _strongest(self, series: Series) -> np.ndarray:
+        """The harmonics of the season that explain most of the series; those of a week are its days above all."""
+        harmonics = np.arange(1, min(_HARMONICS, (self.period - 1) // 2) + 1)
+        waves = np.exp(-2j * np.pi * np.outer(harmonics, series.rows) / self.period)
+        power = np.abs(waves @ (series.values - series.values.mean()))
+        return np.sort(harmonics[np.argsort(-power, kind="stable")[: self.pairs]])
+
+    def _terms(self, rows: np.ndarray, harmonics: np.ndarray) -> np.ndarray:
+        """[rows, 1 + 2 harmonics]: a one, then the sine and the cosine of each harmonic of the season."""
+        angles = 2 * np.pi * np.outer(rows, harmonics) / self.period
         return np.column_stack([np.ones(len(rows)), np.sin(angles), np.cos(angles)])
 
 
@@ -104,8 +113,8 @@ class ETS(_StateSpace):
     ``period`` in rows, found in training (`find_period`) unless given; ``pairs`` of Fourier terms stand for it.
     """
 
-    def __init__(self, trend: bool = False, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, trend: bool = False, period: int | None = None, **options: Any) -> None:
+        super().__init__(period, **options)
         self.trend = trend
 
     def _model(self, values: np.ndarray) -> MLEModel:
@@ -116,8 +125,10 @@ class ETS(_StateSpace):
 class ARIMA(_StateSpace):
     """ARIMA of ``order`` (p, d, q) on what the Fourier terms leave; ``period`` and ``pairs`` as for `ETS`."""
 
-    def __init__(self, order: tuple[int, int, int] = (2, 0, 1), **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, order: tuple[int, int, int] = (2, 0, 1), period: int | None = None, **options: Any
+    ) -> None:
+        super().__init__(period, **options)
         self.order = order
 
     def _model(self, values: np.ndarray) -> MLEModel:

@@ -340,11 +340,11 @@ def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_telemetry(planned: Iterable[runs.Run]) -> None:
-    """Read each telemetry that runs ask for once; TelemetryError where it does not fit."""
+    """Look at each telemetry that runs ask for once, without measuring; TelemetryError where it does not fit."""
     from vdslib import sources
 
     for name in sorted({run.parameters["telemetry"] for run in planned if "telemetry" in run.parameters}):
-        for note in sources.read(name).attrs["notes"]:
+        for note in sources.examine(name):
             print(f"note: {note}")
 
 

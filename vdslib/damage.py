@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from vdslib.schema import TelemetryError, origin_of
+from vdslib.errors import TelemetryError
+from vdslib.forms import stated
+from vdslib.schema import origin_of
 from vdslib.units import Doubt, check_stated
 
 __all__ = ["FAULTS", "Fault", "Report", "Work", "faults"]
@@ -34,7 +36,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "decimal_comma": Fault(
         "numbers with a comma, decimal or between thousands",
-        {"refuse": REFUSE, "convert": "the comma is taken as a decimal point"},
+        {
+            "refuse": REFUSE,
+            "convert": "the comma is taken as a decimal point, unless it may stand between thousands",
+        },
     ),
     "units": Fault("numbers that do not fit the unit of their column", {"refuse": REFUSE}),
     "time_zone": Fault(
@@ -123,9 +128,15 @@ class Report:
     interpolated: int = 0
 
     def reasons(self) -> str:
-        """The faults for which rows are lost, with their numbers."""
-        lost = self.table.groupby("fault", sort=False)["lost"].sum()
-        return ", ".join(f"{fault} {rows}" for fault, rows in lost[lost > 0].items())
+        """The faults for which rows are lost, with their numbers, columns and the first rows."""
+        lost = self.table[self.table["lost"] > 0]
+        groups = lost.groupby(["fault", "column"], sort=False).agg({"lost": "sum", "where": "first"})
+        return ", ".join(
+            f"{fault} {rows} (column '{column or 'timestamp'}', {where})"
+            for (fault, column), rows, where in zip(
+                groups.index, groups["lost"], groups["where"], strict=True
+            )
+        )
 
     def __str__(self) -> str:
         moved = f", {self.replaced} replaced by {self.interpolated} interpolated" if self.replaced else ""
@@ -155,6 +166,11 @@ class Work:
         self.origin, self.attrs = origin_of(self.frame), dict(self.frame.attrs)
         self.frame, self.rows = self.frame.reset_index(drop=True), len(self.frame)
         self.done_units = self.attrs.get("units", {})  # stated in an earlier repair
+        self.zone = self.zone or self.attrs.get("zone", "")  # stated when the file was read
+        self.attrs.pop("zone", None)
+        self.wall = pd.Series(
+            dtype=object
+        )  # times as they were given, where they have neither offset nor zone
         for name, policy in self.policies.items():
             if name not in FAULTS:
                 raise TelemetryError(
@@ -168,10 +184,10 @@ class Work:
         check_stated(self.units, self.zone, self.origin)
         for name, value in {"interval": self.interval, "limit": self.limit}.items():
             if value is not None and not 1e-6 <= value < np.inf:
-                raise TelemetryError(f"{self.origin}: {name}={value} must be a number above 0.")
+                raise TelemetryError(f"{self.origin}: {stated(name, value)} must be a number above 0.")
         if self.policy("irregular") == "grid" and self.interval is None:
             raise TelemetryError(
-                f"{self.origin}: the policy 'grid' needs an interval. State interval=300 for five minutes."
+                f"{self.origin}: the policy 'grid' needs an interval. State {stated('interval', 300)} for five minutes."
             )
 
     def policy(self, fault: str) -> str:
@@ -179,13 +195,15 @@ class Work:
         return self.policies.get(fault, FAULTS[fault].default)
 
     def refuse(self, fault: str, place: str, problem: str, remedy: str) -> str:
-        """The action of what is refused, for the report; an error unless this is only a report."""
-        options = ", ".join(repr(each) for each in FAULTS[fault].policies if each != "refuse")
-        ways = [remedy, f"Choose a policy for {fault!r}: {options}." if options else ""]
-        remedies = " Or: ".join(filter(None, ways))
+        """The action of what is refused, for the report; an error unless this is only a report.
+
+        Without a ``remedy`` it is a choice of other policies.
+        """
+        policies = [stated("policy", each, fault) for each in FAULTS[fault].policies if each != "refuse"]
+        remedy = remedy or f"Choose a policy for {fault!r}: {', '.join(policies)}."
         if not self.dry:
-            raise TelemetryError(f"{self.origin}: {place}: {problem}. {remedies}")
-        return f"refused. {remedies}"
+            raise TelemetryError(f"{self.origin}: {place}: {problem}. {remedy}")
+        return f"refused. {remedy}"
 
     def note_column(self, fault: str, column: str, rows: int, action: str = "") -> None:
         """Report a fault of a whole column."""
@@ -202,19 +220,21 @@ class Work:
         lost: pd.Series | None = None,
         *,
         action: str = "",
+        refused: str = "",
         detail: Callable[[np.ndarray], str] = lambda rows: "",
     ) -> None:
         """Report the rows ``wrong``, those ``lost`` among them, as one finding for each node.
 
-        ``detail`` gets positions in the table and adds to the action.
+        ``detail`` gets positions in the table and adds to the action. ``refused`` is the remedy of what is refused
+        whatever the policy.
         """
         at = np.flatnonzero(wrong)
         if not len(at):
             return
         action = action or FAULTS[fault].policies.get(self.policy(fault), "")
-        if self.policy(fault) == "refuse":
+        if refused or self.policy(fault) == "refuse":
             place = f"column '{column or 'timestamp'}', row {self.frame.index[at[0]] + 1}"
-            action = self.refuse(fault, place, FAULTS[fault].meaning, "")
+            action = self.refuse(fault, place, FAULTS[fault].meaning, refused)
         gone = np.zeros(len(self.frame), dtype=bool) if lost is None else lost.to_numpy()
         nodes = self.frame["node"].iloc[at]
         for node, inside in nodes.groupby(nodes.to_numpy(), sort=False).indices.items():
@@ -240,5 +260,5 @@ class Work:
     def doubt(self, doubt: Doubt) -> None:
         """Report numbers that do not fit their unit, which is an error."""
         place = f"column '{doubt.column}', " + (f"node {doubt.node}" if doubt.node else "rows")
-        action = self.refuse("units", place, doubt.reason, doubt.remedy())
+        action = self.refuse("units", place, doubt.reason, doubt.remedy)
         self.found.append(("units", doubt.column, doubt.node, doubt.reason, doubt.rows, 0, action))

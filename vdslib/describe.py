@@ -5,7 +5,9 @@ meant to be drawn. The digest states count, first, last, lowest, highest and mea
 plotted with four significant digits; nbval compares it, where it cannot compare pictures.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +17,10 @@ from matplotlib.dates import DateLocator, num2date
 from matplotlib.figure import Figure
 
 __all__ = ["alternative_text", "digest", "number"]
+
+OVER_X = ("line", "points", "bars", "upright")  # kinds of which x is a place on the x axis
+LEAST = 0.02  # a line rises or falls where its range is a larger share of its largest value
+STEADY = 0.075  # a line stays near a value where its range is no larger a share of it
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,47 @@ def _drawn(axes: Axes) -> list[Drawn]:
     return found
 
 
-def _at(axes: Axes, x: float) -> str:
-    """A place on the x axis: a time where the axis shows times, a category's name, or a number."""
-    if isinstance(axes.xaxis.get_major_locator(), DateLocator):
-        return num2date(x).strftime("%H:%M:%S")
-    return number(x)
+def _dated(axes: Axes) -> bool:
+    return isinstance(axes.xaxis.get_major_locator(), DateLocator)
+
+
+def _span(axes: Axes) -> tuple[float, float] | None:
+    """First and last time of everything drawn over a time axis; None where the axis shows no times."""
+    if not _dated(axes):
+        return None
+    x = np.concatenate([np.empty(0), *(drawn.x for drawn in _drawn(axes) if drawn.kind in OVER_X)])
+    x = x[np.isfinite(x)]
+    return (float(x.min()), float(x.max())) if len(x) else None
+
+
+def _period(axes: Axes) -> str:
+    """From when to when a time axis goes, with the date; empty where the axis shows no times."""
+    span = _span(axes)
+    if span is None:
+        return ""
+    first, last = (num2date(x) for x in span)
+    days = [f"{when:%Y-%m-%d}" for when in (first, last)]
+    times = [_clock(when, span) for when in (first, last)]
+    return f"from {days[0]} {times[0]} to {days[1] + ' ' if days[1] != days[0] else ''}{times[1]}"
+
+
+def _clock(when: datetime, span: tuple[float, float]) -> str:
+    """The time of day; to the second where the axis is shorter than a day."""
+    return when.strftime("%H:%M:%S" if span[1] - span[0] < 1 else "%H:%M")
+
+
+def _places(axes: Axes) -> Callable[[float], str]:
+    """What to call a place on the x axis: a number, or a time, with its date where the axis has several."""
+    span = _span(axes)
+    if span is None:
+        return number
+    several = num2date(span[0]).date() != num2date(span[1]).date()
+
+    def at(x: float) -> str:
+        when = num2date(x)
+        return (f"{when:%Y-%m-%d} " if several else "") + _clock(when, span)
+
+    return at
 
 
 def _charts(figure: Figure) -> list[Axes]:
@@ -132,13 +174,14 @@ def digest(figure: Figure) -> str:
         if not axes.axison:
             lines.append("  diagram: " + "; ".join(" ".join(text.get_text().split()) for text in axes.texts))
             continue
-        names = [axes.get_title(), f"x {axes.get_xlabel()}".strip(), f"y {axes.get_ylabel()}".strip()]
+        at, across = _places(axes), " ".join(filter(None, ("x", axes.get_xlabel(), _period(axes))))
+        names = [axes.get_title(), across, f"y {axes.get_ylabel()}".strip()]
         lines.append(f"axes {place}: " + ", ".join(name for name in names if name))
         for drawn in _drawn(axes):
             if drawn.kind == "level":
                 statistics = f"y {number(float(drawn.y[0]))}"
             elif drawn.kind == "upright":
-                statistics = f"x {_at(axes, float(drawn.x[0]))}"
+                statistics = f"x {at(float(drawn.x[0]))}"
             else:
                 statistics = _statistics(drawn)
             lines.append(
@@ -147,29 +190,51 @@ def digest(figure: Figure) -> str:
     return "\n".join(lines)
 
 
-def _line_in_words(axes: Axes, drawn: Drawn) -> str:
-    """How a line runs: from where to where, and its extremes where they lie between."""
+def _shape(y: np.ndarray) -> str:
+    """How a line goes as a whole: it "rises", "falls", "stays near" a value, or just "ranges".
+
+    The word has to be true of all values, and must not hang on the last digits of a training. So a line rises or
+    falls where its last part is apart from its begin by half of its range or more, its last value clearly, too,
+    and no way back in between is as long.
+    """
+    reach, level = y.max() - y.min(), np.abs(y).max()
+    count = min(len(y) // 3, 10) if len(y) > 5 else len(y)  # the median of three passes over one that is off
+    parts = np.array([np.median(part) for part in np.array_split(y, count)])
+    begin = np.median(y[: max(1, len(y) // 100)])
+    moves = np.array([parts[-1] - begin, 2 * (y[-1] - y[0])])
+    for word, way in (("rises", 1), ("falls", -1)):
+        course = way * np.concatenate([[begin], parts])
+        back = (np.maximum.accumulate(course) - course).max()
+        if reach > LEAST * level and (way * moves >= reach / 2).all() and back < reach / 2:
+            return word
+    return "stays near" if reach <= STEADY * level else "ranges"
+
+
+def _line_in_words(drawn: Drawn, at: Callable[[float], str]) -> str:
+    """How a line goes: its shape, its ends and its extremes; of the words only the shape hangs on the values."""
     finite = np.isfinite(drawn.y)
     x, y = drawn.x[finite], drawn.y[finite]
     name = drawn.label or "The line"
     if not len(y):
         return f"{name} has no values."
-    scale = float(np.abs(y).max())
-    low, high = float(y.min()), float(y.max())
-    move = y[-1] - y[0]
-    verb = "stays near" if abs(move) <= 0.05 * (high - low) else "rises from" if move > 0 else "falls from"
-    text = f"{name} {verb} {number(y[0], scale)}"
-    if verb != "stays near":
-        text += f" at {_at(axes, x[0])} to {number(y[-1], scale)} at {_at(axes, x[-1])}"
-    inside = []
-    if low < min(y[0], y[-1]):
-        inside.append(f"lowest {number(low, scale)} at {_at(axes, x[y.argmin()])}")
-    if high > max(y[0], y[-1]):
-        inside.append(f"highest {number(high, scale)} at {_at(axes, x[y.argmax()])}")
-    return text + (f" ({', '.join(inside)})." if inside else ".")
+    first, last, low, high, middle = (
+        number(float(value), float(np.abs(y).max()))
+        for value in (y[0], y[-1], y.min(), y.max(), np.median(y))
+    )
+    ends = f"{first} at {at(x[0])}", f"{last} at {at(x[-1])}"
+    extremes = f"{low} at {at(x[y.argmin()])}", f"{high} at {at(x[y.argmax()])}"
+    shape = _shape(y)
+    if shape == "ranges":
+        return f"{name} ranges from {extremes[0]} to {extremes[1]} (first {ends[0]}, last {ends[1]})."
+    course = (
+        f"{middle} from {at(x[0])} to {at(x[-1])}"
+        if shape == "stays near"
+        else f"from {ends[0]} to {ends[1]}"
+    )
+    return f"{name} {shape} {course} (lowest {extremes[0]}, highest {extremes[1]})."
 
 
-def _bars_in_words(axes: Axes, drawn: Drawn) -> str:
+def _bars_in_words(axes: Axes, drawn: Drawn, at: Callable[[float], str]) -> str:
     """The bars by name if there are few, else their range."""
     names = dict(zip(axes.get_xticks(), (tick.get_text() for tick in axes.get_xticklabels()), strict=False))
     sideways = dict(
@@ -180,7 +245,7 @@ def _bars_in_words(axes: Axes, drawn: Drawn) -> str:
         each = []
         for place, value in zip(drawn.x, drawn.y, strict=True):
             near = min(names or sideways, key=lambda tick: abs(tick - place), default=place)
-            name = names.get(near) or sideways.get(near) or _at(axes, place)
+            name = names.get(near) or sideways.get(near) or at(place)
             each.append(f"{name} {number(value)}")
         return prefix + ", ".join(each) + "."
     return f"{prefix}{len(drawn.y)} bars between {number(drawn.y.min())} and {number(drawn.y.max())}."
@@ -207,18 +272,20 @@ def _axes_in_words(axes: Axes) -> str:
     x, y = _named(axes)
     over = f" over {x}" if x else ""
     title = f" '{axes.get_title()}'" if axes.get_title() else ""
-    words = [f"{kind}{title} of {y or 'values'}{over}."]
+    period = f", {period}" if (period := _period(axes)) else ""
+    words = [f"{kind}{title} of {y or 'values'}{over}{period}."]
+    at = _places(axes)
     for drawn in sets:
         if drawn.kind == "line":
-            words.append(_line_in_words(axes, drawn))
+            words.append(_line_in_words(drawn, at))
         elif drawn.kind == "bars":
-            words.append(_bars_in_words(axes, drawn))
+            words.append(_bars_in_words(axes, drawn, at))
         elif drawn.kind == "level":
             words.append(
                 f"A level line at {number(float(drawn.y[0]))}{f' ({drawn.label})' if drawn.label else ''}."
             )
         elif drawn.kind == "upright":
-            words.append(f"A mark at {_at(axes, drawn.x[0])}{f' ({drawn.label})' if drawn.label else ''}.")
+            words.append(f"A mark at {at(float(drawn.x[0]))}{f' ({drawn.label})' if drawn.label else ''}.")
         elif drawn.kind == "spread":
             words.append(f"Error bars of up to {number(np.nanmax(drawn.y))} either side.")
         elif np.isfinite(drawn.y).any():

@@ -44,14 +44,13 @@ def ordered(values: Iterable[Any]) -> list[Any]:
     return sorted(set(values), key=key)
 
 
-def one_at_a_time(frame: pd.DataFrame, settings: Sequence[str]) -> dict[str, Any]:
-    """The base setting of a plan that changes one parameter at a time; empty for another plan."""
+def one_at_a_time(frame: pd.DataFrame, settings: Sequence[str]) -> dict[str, str]:
+    """The base setting, as text, of a plan that changes one parameter at a time; empty for another plan."""
     if len(settings) < 2:
         return {}
-    base = {name: frame[name].mode(dropna=False).iloc[0] for name in settings}
-    differing = pd.DataFrame({name: frame[name].astype(str) != str(base[name]) for name in settings}).sum(
-        axis=1
-    )
+    texts = {name: results.texts(frame[name]) for name in settings}
+    base = {name: values.mode().iloc[0] for name, values in texts.items()}
+    differing = pd.DataFrame({name: values != base[name] for name, values in texts.items()}).sum(axis=1)
     return base if differing.max() <= 1 else {}
 
 
@@ -60,7 +59,7 @@ def compared(frame: pd.DataFrame, settings: Sequence[str], name: str) -> pd.Data
     base = one_at_a_time(frame, settings)
     same = np.ones(len(frame), bool)
     for other in base.keys() - {name}:
-        same &= (frame[other].astype(str) == str(base[other])).to_numpy()
+        same &= (results.texts(frame[other]) == base[other]).to_numpy()
     return frame[same]
 
 
@@ -69,15 +68,7 @@ def groups(frame: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
 
     Columns: ``value`` (the middle one of a group), ``label``, ``runs``, ``low``, ``median``, ``high``.
     """
-    values = frame[name]
-    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    if numeric and values.nunique() > FEW:
-        parts = [part for _, part in frame.groupby(pd.qcut(values, 10, duplicates="drop"), observed=True)]
-        labels = [f"{number(part[name].min())} to {number(part[name].max())}" for part in parts]
-    else:
-        texts = values.astype(object).where(values.notna(), "none")
-        parts = [frame[(texts == value).to_numpy()] for value in ordered(texts)]
-        labels = [_label(texts[part.index[0]]) for part in parts]
+    numeric = _on_an_axis(frame[name])
     rows = [
         {
             "value": part[name].median() if numeric else place,
@@ -85,9 +76,31 @@ def groups(frame: pd.DataFrame, name: str, metric: str) -> pd.DataFrame:
             "runs": len(part),
             **dict(zip(("low", "median", "high"), part[metric].quantile([0.25, 0.5, 0.75]), strict=True)),
         }
-        for place, (part, label) in enumerate(zip(parts, labels, strict=True))
+        for place, (label, part) in enumerate(_parts(frame, name))
     ]
     return pd.DataFrame(rows)
+
+
+def _parts(frame: pd.DataFrame, name: str) -> list[tuple[str, pd.DataFrame]]:
+    """Runs with each value of a parameter, or of each of ten groups of many numbers, by label; those without come last."""
+    values = frame[name]
+    if _numbers(values) and values.nunique() > FEW:
+        groups = frame.groupby(pd.qcut(values, 10, duplicates="drop"), observed=True)
+        parts = [(f"{number(part[name].min())} to {number(part[name].max())}", part) for _, part in groups]
+    else:
+        there = values[values.notna()].astype(object)
+        parts = [(_label(value), frame.loc[there.index[there == value]]) for value in ordered(there)]
+    without = frame[values.isna()]
+    return parts + ([(results.texts(values)[without.index[0]], without)] if len(without) else [])
+
+
+def _numbers(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _on_an_axis(values: pd.Series) -> bool:
+    """Whether every value is a number, and so has its place on an axis."""
+    return _numbers(values) and bool(values.notna().all())
 
 
 def _label(value: Any) -> str:
@@ -105,7 +118,7 @@ def effects(frame: pd.DataFrame, settings: Sequence[str], metric: str, largest: 
         rows.append(
             {
                 "parameter": name,
-                "values": frame[name].astype(str).nunique(),
+                "values": results.texts(frame[name]).nunique(),
                 "best": best["label"],
                 "median there": best["median"],
                 "worst": worst["label"],
@@ -136,9 +149,8 @@ def plot_effects(
     for ax, name in zip(axes.flat, settings, strict=False):
         part = compared(frame, settings, name)
         found = groups(part, name, metric)
-        named = len(found) <= FEW and part[name].nunique() <= FEW
-        numeric = pd.api.types.is_numeric_dtype(part[name]) and not pd.api.types.is_bool_dtype(part[name])
-        _panel(ax, part, found, name, metric, numeric)
+        named = part[name].nunique() <= FEW
+        _panel(ax, part, found, name, metric)
         for label, reached in (level or {}).items():
             ax.axhline(reached, color="#555555", linestyle=":", label=label)
         told.append(
@@ -162,8 +174,9 @@ def plot_effects(
     return fig
 
 
-def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric: str, numeric: bool) -> None:
+def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric: str) -> None:
     """One parameter: numbers at their place on the axis, other values side by side."""
+    numeric = _on_an_axis(part[name])
     if numeric:
         x, place = part[name].to_numpy(float), found["value"].to_numpy(float)
         if _spans(x):
@@ -171,8 +184,8 @@ def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric:
         elif len(found) <= 6 and part[name].nunique() <= FEW and _have_room(place, found["label"]):
             ax.set_xticks(place, found["label"])
     else:
-        texts = part[name].astype(object).where(part[name].notna(), "none")
-        x = texts.map({value: spot for spot, value in enumerate(ordered(texts))}).to_numpy(float)
+        spots = {index: spot for spot, (_, rows) in enumerate(_parts(part, name)) for index in rows.index}
+        x = part.index.map(spots).to_numpy(float)
         place = found["value"].to_numpy(float)
         step = -(-len(found) // 12)
         ax.set_xticks(place[::step], found["label"][::step])
@@ -207,7 +220,7 @@ def _have_room(places: np.ndarray, labels: Iterable[str]) -> bool:
 
 def setting_of(frame: pd.DataFrame, settings: Sequence[str]) -> pd.Series:
     """The setting of each run as text, which runs that differ in their seed alone share."""
-    texts = frame[list(settings)].astype(str)
+    texts = frame[list(settings)].apply(results.texts)
     return texts.agg(" | ".join, axis=1) if len(settings) else pd.Series("all", frame.index)
 
 

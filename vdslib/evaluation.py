@@ -15,9 +15,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from vdslib.baselines import Forecasts, Persistence, forecasts
-from vdslib.history import find_period, runs, seasonal_error
+from vdslib.history import runs, seasonal_error
 from vdslib.intervals import covered, winkler
-from vdslib.preparation import Windows, folds
+from vdslib.preparation import folds
+from vdslib.seasons import find_period
+from vdslib.windows import Windows
 
 __all__ = [
     "Reading",
@@ -102,11 +104,12 @@ class Shift(NamedTuple):
 
 
 def shift_test(y_true: ArrayLike, y_pred: ArrayLike, max_shift: int = 10) -> Shift:
-    """Does a forecast merely repeat the past? Both arguments [samples], consecutive in time.
+    """Against which past values does a forecast fit? Both arguments [samples], consecutive in time.
 
-    A forecaster h steps ahead whose best shift is h returns the last known value. Every shift is judged on
-    the same forecasts, those from sample ``max_shift`` on. NaN in ``y_true`` marks a gap, and the forecasts within
-    ``max_shift`` behind it are left out. (On a random walk that shift is right: read it together with skill.)
+    A copy of the last known value, h steps ahead, has its best shift at h, with an error of 0 there. The reverse does
+    not follow: the best forecast of any AR(1) process has its best shift at h too. Compare ``errors`` with those of a
+    linear model, and see the skill. Every shift is judged on the same forecasts, those from sample ``max_shift`` on.
+    NaN in ``y_true`` marks a gap, and the forecasts within ``max_shift`` behind it are left out.
     """
     true, predicted = np.asarray(y_true, dtype=float), np.asarray(y_pred, dtype=float)
     if true.ndim != 1 or true.shape != predicted.shape or len(true) <= max_shift:
@@ -195,7 +198,7 @@ def evaluate(
     train: Windows | None = None,
     *,
     to_units: Callable[[np.ndarray], np.ndarray] | None = None,
-    period: int | None = None,
+    period: int = 0,
     coverages: Sequence[float] = (0.8, 0.95),
     fold: int = 0,
 ) -> pd.DataFrame:
@@ -209,7 +212,7 @@ def evaluate(
     skill                  of the MSE against persistence
     shift                  best k of `shift_test`; for single nodes and steps only, NaN where samples are too few
     mase                   with ``train``, the windows of the training part; scaled by each node's error of the
-                           seasonal naive there, of ``period`` rows (found in ``train`` unless given)
+                           seasonal naive there, of ``period`` rows; with 0 the season is found in ``train``
     coverage_80, ..        share of targets inside the intervals of a forecaster that has the method ``interval``,
     winkler_80, ..         and the mean Winkler score, with ``to_units`` in the target's unit too (winkler_80_unit, ..)
     """
@@ -239,9 +242,8 @@ def evaluate(
 
 def _cells(windows: Windows) -> dict[str, np.ndarray]:
     """The samples of each node, and of all where there are several."""
-    names = list(dict.fromkeys(windows.node))
-    result = {str(name): np.flatnonzero(windows.node == name) for name in names}
-    return result | {"all": np.arange(len(windows))} if len(names) > 1 else result
+    result = {str(name): chosen for name, chosen in windows.by_node().items()}
+    return result | {"all": np.arange(len(windows))} if len(result) > 1 else result
 
 
 def _steps(horizon: int) -> dict[int, slice]:
@@ -249,7 +251,7 @@ def _steps(horizon: int) -> dict[int, slice]:
     return result | {0: slice(None)} if horizon > 1 else result
 
 
-def _scales(windows: Windows, train: Windows | None, period: int | None) -> np.ndarray | None:
+def _scales(windows: Windows, train: Windows | None, period: int) -> np.ndarray | None:
     """[samples, 1]: the error that MASE divides by; NaN without training windows of the sample's node."""
     if train is None:
         return None

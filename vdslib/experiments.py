@@ -14,10 +14,8 @@ import difflib
 import io
 import json
 import math
-import os
 import re
 import sys
-import tempfile
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +24,21 @@ from typing import Any
 
 import yaml
 
+from vdslib.handing import load, record
+
 __all__ = [
     "NotebookError",
     "Parameter",
     "ParameterError",
+    "chapters",
     "check",
     "check_against",
     "find",
+    "from_on",
     "load",
     "parameters",
     "read",
     "record",
-    "results_folder",
     "root",
     "run",
 ]
@@ -99,10 +100,9 @@ def find(notebook: str | Path) -> Path:
     for candidate in (Path(name), folder / name, folder / f"{name}.ipynb"):
         if candidate.is_file():
             return candidate
-    chapters = sorted(path.stem for path in folder.glob("*.ipynb"))
-    near = difflib.get_close_matches(Path(name).stem, chapters, n=1)
+    near = difflib.get_close_matches(Path(name).stem, chapters(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise NotebookError(f"there is no notebook {name!r}{hint}\nThe chapters are: {', '.join(chapters)}")
+    raise NotebookError(f"there is no notebook {name!r}{hint}\nThe chapters are: {', '.join(chapters())}")
 
 
 def parameters(notebook: str | Path) -> list[Parameter]:
@@ -134,6 +134,10 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
     """Parameters declared in the text of a parameters cell; NotebookError names a line that declares none."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise NotebookError(f"{origin}: line {error.lineno} is not Python: {error.msg}") from None
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
         token.start[0]: re.sub(r"\s*# fmt: skip$", "", token.string).lstrip("# ")  # a word to the formatter
@@ -141,7 +145,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
         if token.type == tokenize.COMMENT
     }
     found = []
-    for statement in ast.parse(source).body:
+    for statement in statements:
         if not (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
@@ -150,13 +154,20 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
             raise NotebookError(
                 f"{origin}: line {statement.lineno} is not of the form 'name: type = default'"
             )
+        try:
+            default = ast.literal_eval(statement.value)
+        except ValueError:
+            raise NotebookError(
+                f"{origin}: line {statement.lineno}: the default of {statement.target.id} is computed; write its value, "
+                "and compute in a later cell"
+            ) from None
         lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         comment = " ".join(comments[line] for line in lines if line in comments)
         found.append(
             Parameter(
                 statement.target.id,
                 ast.unparse(statement.annotation),
-                ast.literal_eval(statement.value),
+                default,
                 **_limits(comment),
             )
         )
@@ -164,16 +175,30 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
 
 
 def _limits(comment: str) -> dict[str, Any]:
-    """Meaning and limits of a parameter from its comment."""
+    """Meaning and limits of a parameter from its comment; what ends in no agreed form is meaning alone."""
     match = re.fullmatch(r"(.*?)\s*\[([^\[\]]*)\]\s*", comment)
-    if match and ".." in match[2]:
-        low, high = (float(side) if side.strip() else None for side in match[2].split(".."))
-        return {"meaning": match[1], "low": low, "high": high}
-    if match and "|" in match[2]:
-        return {"meaning": match[1], "choices": tuple(choice.strip() for choice in match[2].split("|"))}
-    if match and match[2].strip() == "file":
-        return {"meaning": match[1], "file": True}
-    return {"meaning": comment.strip()}
+    form = match[2].strip() if match else ""
+    limits: dict[str, Any] = {}
+    if form == "file":
+        limits = {"file": True}
+    elif ".." in form:
+        limits = _range(form)
+    elif "|" in form and all(choice.strip() for choice in form.split("|")):
+        limits = {"choices": tuple(choice.strip() for choice in form.split("|"))}
+    return {"meaning": match[1] if match and limits else comment.strip(), **limits}
+
+
+def _range(form: str) -> dict[str, float | None]:
+    """The sides of ``low .. high``; empty where they are no numbers, such as those of a reference, or none is there."""
+    try:
+        low, high = (float(side) if side.strip() else None for side in form.split(".."))
+    except ValueError:
+        return {}
+    sides = [side for side in (low, high) if side is not None]
+    # a range from high to low, or of no number at all, would refuse every value or none
+    return (
+        {"low": low, "high": high} if sides and sides == sorted(sides) and not math.isnan(sum(sides)) else {}
+    )
 
 
 def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,46 +352,16 @@ def run(
     return target
 
 
-def results_folder(results_dir: str | Path = "") -> Path:
-    """Where chapters keep results: the folder given, else ``$VDS_RESULTS``, else the project's build folder."""
-    return Path(results_dir or os.environ.get("VDS_RESULTS") or root() / "_build" / "results")
+def chapters(project: Path | None = None) -> list[str]:
+    """Names of the project's notebooks in reading order: that of ``_toc.yml``, then what is not in it by name."""
+    project = project or root()
+    toc = project / "_toc.yml"
+    listed = re.findall(r"file: notebooks/(\S+)", toc.read_text(encoding="utf-8")) if toc.is_file() else []
+    there = sorted(path.stem for path in (project / "notebooks").glob("*.ipynb"))
+    return sorted(there, key=lambda name: listed.index(name) if name in listed else len(listed))
 
 
-def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = "") -> Path:
-    """Hand results of a chapter on to later ones; returns the file (JSON, written atomically).
-
-    Arrays and tables become lists and lists of records; numbers that are not finite become null.
-    """
-    folder = results_folder(results_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{chapter}.json"
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{chapter}-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(_plain(values), file, indent=1, allow_nan=False)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return target
-
-
-def _plain(value: Any) -> Any:
-    """A value in the types of JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if hasattr(value, "to_dict"):  # a pandas table, or a series with its index as keys
-        return _plain(value.to_dict(orient="records") if getattr(value, "ndim", 1) == 2 else value.to_dict())
-    if hasattr(value, "tolist"):  # a numpy array or number
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
-def load(results_dir: str | Path = "") -> dict[str, dict[str, Any]]:
-    """Results of all chapters recorded so far, by chapter; empty where none has run."""
-    folder = results_folder(results_dir)
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+def from_on(notebook: Path) -> set[str]:
+    """A notebook and, where it is a chapter, those that come after it in the book."""
+    names = chapters() if notebook.resolve().parent == root() / "notebooks" else []
+    return set(names[names.index(notebook.stem) :]) if notebook.stem in names else {notebook.stem}

@@ -1,28 +1,39 @@
-"""Fingerprints of what the outputs of a notebook depend on: code cells, modules of vdslib, files in ``data/``."""
+"""What a result depends on, as SHA-256 of contents: one identity for the executed copies of the build and for runs.
+
+The build records what a notebook really opened and compares that alone (``book/tools/inputs.py``). A run has its id
+before it starts, so that everything counts that it may open: `of_project`, `own_code` and `modules_beside`.
+"""
 
 from __future__ import annotations
 
-import ast
+import functools
 import hashlib
 import json
-import re
-from collections.abc import Iterator
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "closure",
     "code_cells",
-    "data_files",
     "digest",
-    "modules",
+    "environment",
+    "modules_beside",
+    "names_in",
     "of_file",
+    "of_files",
+    "of_project",
+    "of_prose_and_code",
+    "own_code",
     "read_code",
-    "reads_results",
-    "syntax",
 ]
 
-RECORDED = "vds_data.csv"  # what a notebook reads when its telemetry is "recorded"
+LOCK = "requirements.lock"
+OWN = ("VDS_SOURCES", "VDS_FORECASTERS")  # variables that name Python files of a reader's own
+PROJECT = ("vdslib", "data", "book/studies", "book/scales")  # what a notebook may read of the project
+RECENT = 2.0  # seconds after a change in which one more may leave the same time of change
 
 
 def digest(*parts: str | bytes) -> str:
@@ -35,8 +46,62 @@ def digest(*parts: str | bytes) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Fingerprint of a file's content; empty where there is no such file."""
-    return digest(path.read_bytes()) if path.is_file() else ""
+    """SHA-256 of a file, as ``sha256sum`` prints it; empty where there is none. A file that did not change is read
+    once in a process."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    if not path.is_file():
+        return ""
+    if abs(time.time() - status.st_ctime) < RECENT:
+        return _sha256(path)
+    # the time of change cannot be set by hand, unlike that of modification
+    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _of_state(path.absolute(), state)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _of_state(path: Path, state: tuple[int, ...]) -> str:
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_files(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of each file by its path, and of all files in each folder; empty where a path leads nowhere."""
+    found = {}
+    for path in paths:
+        for file in _within(path) if path.is_dir() else [path]:
+            found[file.as_posix()] = of_file(file)
+    return found
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """Files in a folder and below, but for what Python and editors leave there."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and "__pycache__" not in parts and not any(part.startswith(".") for part in parts):
+            yield path
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, but for hidden ones and Python's own; none where there is no folder."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name for name in names if name != "__pycache__" and not name.startswith("."))
+
+
+def of_prose_and_code(path: Path) -> str:
+    """Fingerprint of a notebook without its outputs; empty where there is none, of all of it where it is not whole."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        kept = [[cell["cell_type"], cell["metadata"], "".join(cell["source"])] for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return of_file(path)
+    return digest(json.dumps(kept))
 
 
 def code_cells(notebook: dict[str, Any]) -> list[str]:
@@ -50,89 +115,32 @@ def read_code(path: Path) -> list[str]:
     return code_cells(json.loads(path.read_text(encoding="utf-8")))
 
 
-def syntax(cells: list[str]) -> ast.Module:
-    """Syntax tree of code cells; lines for IPython alone (``%`` and ``!``) are left out.
-
-    A cell that is not Python counts as empty here: the run itself will show the error.
-    """
-    tree = ast.Module(body=[], type_ignores=[])
-    for cell in cells:
-        try:
-            tree.body += ast.parse(re.sub(r"(?m)^\s*[%!].*$", "", cell)).body
-        except SyntaxError:
-            continue
-    return tree
+def environment(root: Path) -> str:
+    """Fingerprint of the locked packages and of Python."""
+    return digest(of_file(root / LOCK), "{}.{}.{}".format(*sys.version_info))
 
 
-def reads_results(tree: ast.Module) -> bool:
-    """Whether code calls ``experiments.load``."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "experiments.load":
-            return True
-        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-        if isinstance(node, ast.ImportFrom) and node.module == "vdslib.experiments" and "load" in names:
-            return True
-    return False
+def of_project(root: Path) -> dict[str, str]:
+    """SHA-256 of everything in the project that a notebook may read, by path in it: package, data, plans, scales."""
+    found = of_files(root / name for name in PROJECT if (root / name).is_dir())
+    return {Path(name).relative_to(root).as_posix(): value for name, value in found.items()}
 
 
-def data_files(root: Path, tree: ast.Module) -> list[Path]:
-    """Files in ``data/`` that code reads: named in a string, or the recorded telemetry as such."""
-    strings = set(_strings(tree))
-    named = {Path(text).name for text in strings}
-    parameters = {name.id for name in ast.walk(tree) if isinstance(name, ast.Name)}
-    if "recorded" in strings or "telemetry" in parameters & _assigned(tree):
-        named.add(RECORDED)
-    return [path for path in sorted((root / "data").glob("*")) if path.name in named]
-
-
-def _assigned(tree: ast.Module) -> set[str]:
-    """Names with a type that get a value at the top level, as parameters do."""
+def own_code() -> dict[str, str]:
+    """SHA-256 of the Python files that VDS_SOURCES and VDS_FORECASTERS name, by variable and path."""
     return {
-        node.target.id
-        for node in tree.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        f"{variable} {file}": of_file(Path(file))
+        for variable in OWN
+        for file in filter(None, os.environ.get(variable, "").split(os.pathsep))
     }
 
 
-def _strings(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
-def modules(root: Path) -> dict[str, Path]:
-    """All modules of vdslib, by dotted name."""
-    found = {}
-    for path in sorted((root / "vdslib").rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+def modules_beside(*folders: Path) -> list[str]:
+    """Name and SHA-256 of the modules and packages that a kernel can import because they are in these folders."""
+    found = []
+    for folder in dict.fromkeys(path.resolve() for path in folders):
+        # not all that is below: a folder of work may hold much that is no package
+        packages = [path.parent for path in folder.glob("*/__init__.py")]
+        files = [*folder.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
+        found += [f"{file.relative_to(folder).as_posix()} {of_file(file)}" for file in sorted(files)]
     return found
-
-
-def closure(tree: ast.Module, known: dict[str, Path]) -> set[str]:
-    """Modules of vdslib that code needs, with those that they need in turn."""
-    found: set[str] = set()
-    waiting = _referred(tree, known, "")
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        path = known[name]
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting |= _referred(ast.parse(path.read_text(encoding="utf-8")), known, package)
-    return found
-
-
-def _referred(tree: ast.Module, known: dict[str, Path], package: str) -> set[str]:
-    """Modules that code names itself: in imports anywhere, or in strings (started as processes of their own)."""
-    names = set(_strings(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
-            base = ".".join(part for part in (above if node.level else "", node.module or "") if part)
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    parents = {".".join(name.split(".")[:end]) for name in names & known.keys() for end in range(1, 9)}
-    return (names | parents) & known.keys()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from vdslib import tables, training
+from vdslib import files, training
 from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse
 from vdslib.preparation import Prepared
@@ -85,7 +85,7 @@ def by_model(table: pd.DataFrame, window: int) -> pd.DataFrame:
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write the results as CSV, at once or not at all."""
-    tables.save(Path(path), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    files.save(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

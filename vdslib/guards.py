@@ -176,10 +176,13 @@ def _explained(series: np.ndarray, values: np.ndarray, names: list[str], reach: 
         return {}
     lags, aligned = lags - lags.mean(axis=0), aligned - aligned.mean(axis=0)
     total = (aligned**2).sum(axis=0)
-    # The normal equations are quick and rough: only what they leave little of is worth the exact answer.
-    gram = lags.T @ lags
+    # The normal equations are quick and rough: only what they leave little of is worth the exact answer. A lag that
+    # stands still, of a machine that was idle, explains nothing and would make them singular.
+    size = (lags**2).sum(axis=0)
+    moves = lags[:, size > 1e-12 * size.max()]
+    gram = moves.T @ moves
     gram[np.diag_indices_from(gram)] *= 1 + 1e-10
-    rough = aligned - lags @ np.linalg.solve(gram, lags.T @ aligned)
+    rough = aligned - moves @ np.linalg.solve(gram, moves.T @ aligned)
     varies = total > 1e-12 * (values[np.isfinite(values).all(axis=1)] ** 2).sum(axis=0)
     if not (varies & ((rough**2).sum(axis=0) < 1e-3 * total)).any():
         return {}

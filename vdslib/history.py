@@ -1,70 +1,122 @@
 """The target's known past, rebuilt from windows: for forecasters of whole series, and for scales of errors.
 
 A window brings the value in its last row, and its earlier values too where the target is among the features;
-training windows bring their targets as well. On a grid of equal steps they make one series for each node, with NaN
-where nothing is known. What windows say of the time after their last row (their ``y``) is taken from training
-windows only.
+training windows bring their targets as well. On a grid of the node's equal steps they make one series for each node;
+where nothing is known there is no entry, so that long gaps cost nothing. What windows say of the time after their last
+row (their ``y``) is taken from training windows only.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from statsmodels.tsa.stattools import acf
 
-from vdslib.preparation import Windows
+from vdslib.windows import Windows, breaks, groups, rounds
 
-__all__ = ["History", "find_period", "runs", "seasonal_error"]
+__all__ = ["History", "Series", "runs", "seasonal_error"]
+
+
+class Series(NamedTuple):
+    """What is known of one node: ``rows`` [known], rising places on its grid, and the scaled ``values`` there."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """The values at these rows, of any shape; NaN where nothing is known."""
+        place = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return np.where(self.rows[place] == rows, self.values[place], np.nan)
+
+    def latest(self, rows: np.ndarray, period: int) -> np.ndarray:
+        """The latest value known at one of the rows r, r - period, r - 2 period ..; NaN where none is."""
+        seasons = int(max(self.rows.max(), rows.max(initial=0))) // period + 2
+        # sorted by their place in the season first, the row wanted stands behind the latest known one
+        known = self.rows % period * seasons + self.rows // period
+        order = np.argsort(known)
+        place = np.searchsorted(known[order], rows % period * seasons + rows // period, side="right") - 1
+        latest = order[np.maximum(place, 0)]
+        same = (place >= 0) & (self.rows[latest] % period == rows % period)
+        return np.where(same, self.values[latest], np.nan)
+
+    def condensed(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
+        """All rows from the first known one on, gaps shortened to ``longest`` rows: the values, NaN where unknown; and
+        the place of each known row among them."""
+        places = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self.rows), longest + 1))])
+        values = np.full(places[-1] + 1, np.nan)
+        values[places] = self.values
+        return values, places
 
 
 class History:
-    """What is known of the target after training, by node, on a grid of equal time steps.
+    """What is known of the target after training, by node: ``values``, node to `Series`.
 
-    ``values``: node to array [rows], scaled, NaN where unknown; row 0 is the earliest row known of any node.
-    ``step`` is the median time between targets.
+    ``spacing``: node to the time from row to row. Row 0 is about the earliest moment known of any node.
     """
 
     def __init__(self, windows: Windows) -> None:
         if not len(windows):
             raise ValueError("there are no training windows")
-        moments = np.unique(windows.times)
-        # with a single moment any step does, since nothing lies beside it
-        self.step = np.median(np.diff(moments)) if len(moments) > 1 else np.timedelta64(1, "s")
-        self.start = moments[0] - windows.x.shape[1] * self.step
-        self.values: dict[str, np.ndarray] = {}
-        self.values = self._filled(windows, answers=True)
+        self.spacing, self.window = windows.steps(), windows.x.shape[1]
+        self.first = {node: windows.times[chosen].min() for node, chosen in windows.by_node().items()}
+        self.start = min(self.first.values())
+        self.values: dict[Any, Series] = {}
+        self.values = self._joined(windows, answers=True)
 
     def rows(self, windows: Windows) -> np.ndarray:
-        """[samples]: the row on the grid of the last known value of each window. ValueError for windows that
+        """[samples]: the row on its node's grid of the last known value of each window. ValueError for windows that
         lie before those of the training."""
-        result = np.rint((windows.times - self.start) / self.step).astype(int) - 1
+        result, steps = np.empty(len(windows), dtype=int), windows.steps()
+        for node, chosen in windows.by_node().items():
+            times = windows.times[chosen]
+            step, first = self.spacing.get(node, steps[node]), self.first.get(node, times.min())
+            # by the node's own first time, so that its rows are whole steps apart whenever it is polled
+            before = self.window - 1 + rounds(first - self.start, step)
+            result[chosen] = before + np.rint((times - first) / step).astype(int)
         if len(result) and result.min() < 0:
             raise ValueError("windows to forecast lie before the training windows: fit on earlier ones")
         return result
 
-    def known_to(self, windows: Windows) -> dict[str, np.ndarray]:
+    def known_to(self, windows: Windows) -> dict[Any, Series]:
         """The series of the training, continued by what ``windows`` know at their last rows; ``y`` is not read.
 
         A forecast for a window may use the rows up to its own last one, and no later ones.
         """
-        return self._filled(windows, answers=False)
+        return self._joined(windows, answers=False)
 
-    def _filled(self, windows: Windows, answers: bool) -> dict[str, np.ndarray]:
+    def _joined(self, windows: Windows, answers: bool) -> dict[Any, Series]:
         last = self.rows(windows)
         own = _target_column(windows)
         before = windows.last[:, None] if own is None else windows.x[:, :, own]
-        after = windows.y.shape[1] if answers else 0
         result = dict(self.values)
-        for node in dict.fromkeys(windows.node):
-            chosen = np.flatnonzero(windows.node == node)
-            old = result.get(node, np.empty(0))
-            series = np.full(max(len(old), last[chosen].max() + 1 + after), np.nan)
-            series[: len(old)] = old
-            for back in reversed(range(before.shape[1])):
-                series[last[chosen] - back] = before[chosen, -1 - back]
-            for ahead in range(after):
-                series[last[chosen] + 1 + ahead] = windows.y[chosen, ahead]
-            result[node] = series
+        for node, chosen in windows.by_node().items():
+            chosen = chosen[np.argsort(last[chosen], kind="stable")]
+            parts = _told(last[chosen], before[chosen], windows.y[chosen, : windows.y.shape[1] * answers])
+            if node in result:
+                parts.insert(0, result[node])
+            rows = np.concatenate([part.rows for part in parts])
+            # of several that tell a row the last one counts
+            rows, place = np.unique(rows[::-1], return_index=True)
+            result[node] = Series(rows, np.concatenate([part.values for part in parts])[::-1][place])
         return result
+
+
+def _told(last: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[Series]:
+    """What windows of one node, sorted by their ``last`` rows, tell of them, of rows before and of rows ``after``.
+
+    A row is told by the window that ends there, if there is one, so that each is taken about once.
+    """
+    between = np.diff(last)
+    reach, left = before.shape[1] - 1, np.concatenate([[before.shape[1]], between])
+    parts = []
+    for back in range(reach, 0, -1):
+        chosen = np.flatnonzero(left > back)
+        parts.append(Series(last[chosen] - back, before[chosen, reach - back]))
+    parts.append(Series(last, before[:, reach]))
+    for ahead in range(after.shape[1]):
+        chosen = np.flatnonzero(np.append(between > ahead + 1, True))
+        parts.append(Series(last[chosen] + 1 + ahead, after[chosen, ahead]))
+    return parts
 
 
 def _target_column(windows: Windows) -> int | None:
@@ -75,63 +127,19 @@ def _target_column(windows: Windows) -> int | None:
 
 def runs(windows: Windows) -> list[np.ndarray]:
     """Index arrays of the samples that follow one another in time, of one node each, without a gap."""
-    order = np.lexsort((windows.times, windows.node.astype(str)))
-    times, node = windows.times[order], windows.node[order]
-    steps = np.diff(times)
-    moments = np.unique(times)
-    usual = np.median(np.diff(moments)) if len(moments) > 1 else None
-    broken = (steps != usual) | (node[1:] != node[:-1])
-    return np.split(order, np.flatnonzero(broken) + 1)
+    order = np.concatenate([each[np.argsort(windows.times[each])] for each in windows.by_node().values()])
+    begins = breaks(windows.times[order], groups(windows.node[order]), windows.steps())
+    return np.split(order, np.flatnonzero(begins)[1:])
 
 
-def find_period(windows: Windows, least: float = 0.1) -> int:
-    """The season of training windows in rows: by the peaks of its autocorrelation; 1 where there is none.
-
-    The autocorrelation (mean over the nodes, gaps bridged by straight lines) is taken up to a third of the series.
-    A peak is the highest value within a quarter of its lag, above ``least``, after the autocorrelation's first fall
-    below 0. Of the peaks at least half as high as the highest the earliest counts, since two seasons are not one.
-    Noise moves a peak, so of the periods within 2% of it the one is taken whose sine and cosine fit the series best.
-    """
-    nodes = [_bridged(series) for series in History(windows).values.values()]
-    nodes = [values for values in nodes if len(values) >= 12 and values.std() > 0]
-    if not nodes:
-        return 1
-    curves = [acf(values, nlags=len(values) // 3, fft=True) for values in nodes]
-    curve = np.mean([each[: min(map(len, curves))] for each in curves], axis=0)
-    below = np.flatnonzero(curve < 0)
-    if not len(below):
-        return 1
-    lags = range(max(2, int(below[0])), int(len(curve) / 1.25))
-    peaks = [lag for lag in lags if curve[lag] == curve[lag - lag // 4 : lag + lag // 4 + 1].max() > least]
-    if not peaks:
-        return 1
-    highest = max(curve[peaks])
-    peak = next(lag for lag in peaks if curve[lag] >= highest / 2)
-    reach = max(1, round(0.02 * peak))
-    near = range(max(2, peak - reach), peak + reach + 1)
-    return max(near, key=lambda period: sum(map(_wave, nodes, [period] * len(nodes))))
-
-
-def _wave(values: np.ndarray, period: int) -> float:
-    """The share of a series' variance that one wave of this period explains."""
-    turns = np.exp(-2j * np.pi * np.arange(len(values)) / period)
-    centred = values - values.mean()
-    return float(2 * np.abs(turns @ centred) ** 2 / (len(values) * (centred @ centred)))
-
-
-def _bridged(series: np.ndarray) -> np.ndarray:
-    known = np.flatnonzero(np.isfinite(series))
-    return np.interp(np.arange(known[0], known[-1] + 1), known, series[known])
-
-
-def seasonal_error(windows: Windows, period: int = 1) -> dict[str, float]:
+def seasonal_error(windows: Windows, period: int = 1) -> dict[Any, float]:
     """Mean absolute error of the seasonal naive forecast one season ahead, in the training windows, by node.
 
     The scale of MASE (Hyndman and Koehler 2006); NaN where no two known values lie a season apart.
     """
     result = {}
     for node, series in History(windows).values.items():
-        differences = np.abs(series[period:] - series[:-period])
-        known = differences[np.isfinite(differences)]
+        errors = np.abs(series.values - series.at(series.rows - period))
+        known = errors[np.isfinite(errors)]
         result[node] = float(known.mean()) if len(known) else float("nan")
     return result

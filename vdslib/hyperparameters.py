@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 from tqdm import TqdmWarning, tqdm
 
-from vdslib import experiments, models, sources, tables, training
+from vdslib import experiments, files, models, sources, training
 from vdslib.effects import compared
 from vdslib.preparation import Prepared, default_features, prepare
 from vdslib.telemetry import TelemetryError, select
@@ -34,7 +34,9 @@ __all__ = [
     "best_so_far",
     "effects",
     "errors",
+    "fresh_seeds",
     "job",
+    "leads",
     "one_at_a_time",
     "orders_at_random",
     "plan",
@@ -127,6 +129,46 @@ def effects(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         for name in NAMES
     }
     return pd.DataFrame.from_dict(rows, orient="index"), spread
+
+
+def by_seed(trials: pd.DataFrame, effects: pd.DataFrame) -> tuple[dict[str, list[float]], list[float]]:
+    """What the two results of `effects` are means and a median of: for each name the difference between its worst and
+    its best value, one for each seed; and what seeds do to each setting."""
+    wide = trials.pivot_table(index=["name", "value"], columns="seed", values="mse", dropna=False)
+    rows = effects[["worst value", "best value"]].astype(float)
+    differences = {
+        name: (wide.loc[name, worst] - wide.loc[name, best]).tolist()
+        for name, worst, best in rows.itertuples()
+    }
+    groups = trials.groupby(["name", "value"], sort=False)["mse"]
+    return differences, (groups.max() - groups.min()).dropna().tolist()
+
+
+def leads(
+    trials: pd.DataFrame, single: Sequence[str], joint: str, repetitions: int = 400, seed: int = 0
+) -> np.ndarray:
+    """By how much ``joint`` tells more than the best of ``single``, in each of many bootstrap samples of the trials.
+
+    What a column tells is the size of its rank correlation with ``validation_mse``. [repetitions]; trials that
+    diverged are left out.
+    """
+    known = trials[[*single, joint, "validation_mse"]].dropna()
+    random = np.random.default_rng(seed)
+    sizes = [
+        known.iloc[random.integers(len(known), size=len(known))].corr("spearman")["validation_mse"].abs()
+        for _ in range(repetitions)
+    ]
+    return np.array([each[joint] - each[list(single)].max() for each in sizes])
+
+
+def fresh_seeds(table: pd.DataFrame, values: Mapping[str, Any], first: int, count: int) -> list[int]:
+    """The ``count`` lowest seeds from ``first`` on from which no trial of the table was trained with these values.
+
+    A setting that was chosen for its error is judged by seeds that had no part in the choice.
+    """
+    alike = (table[list(NAMES)] == pd.Series(values)[list(NAMES)]).all(axis=1)
+    used = set(table.loc[alike, "seed"])
+    return [seed for seed in range(first, first + count + len(used)) if seed not in used][:count]
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,8 +277,8 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
     searched = pd.DataFrame(search(data, space(), **OPTUNA)).assign(plan="optuna", telemetry=telemetry)
     columns = pd.concat([table, searched])[["plan", "telemetry", *_KEPT]]
     folder.mkdir(parents=True, exist_ok=True)
-    tables.save(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    tables.save(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
+    files.save(folder / TABLE, columns.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    files.save(folder / PROVENANCE, json.dumps(provenance, indent=1) + "\n")
 
 
 def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vdslib import forms
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,6 +35,7 @@ def add_options(importing: argparse.ArgumentParser) -> None:
         dest="columns",
         help="a column of a file that has another name",
     )
+    forms.add_options(importing)
     importing.add_argument(
         "--repair", action="store_true", help="repair damage by the default policies, and report it"
     )
@@ -64,12 +67,18 @@ def add_options(importing: argparse.ArgumentParser) -> None:
 
 def perform(options: argparse.Namespace) -> None:
     """Read telemetry from any source, write it in our form, and say what is in it; a folder becomes a store."""
+    with forms.speaking("command"):
+        _perform(options)
+
+
+def _perform(options: argparse.Namespace) -> None:
     from vdslib import sources, store, telemetry  # take a second to import
 
     if Path(options.source).is_dir():
-        if options.columns or _repairs(options):
+        if options.columns or options.form or _repairs(options):
+            stated = "".join(f"--{name}, " for name in options.form)
             raise telemetry.TelemetryError(
-                f"{options.source}: --column and repair are for single sources; a folder of trace files has the "
+                f"{options.source}: {stated}--column and repair are for single sources; a folder of trace files has the "
                 "format's columns, and its report says what was left out. Repair what you read from the store."
             )
         store.import_folder_command(options)
@@ -79,7 +88,7 @@ def perform(options: argparse.Namespace) -> None:
         raise telemetry.TelemetryError(
             f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
         )
-    frame = _repaired(options) if _repairs(options) else sources.read(options.source, dict(options.columns))
+    frame = _repaired(options) if _repairs(options) else _read(options)
     try:
         telemetry.write(frame, options.out)
     except OSError as error:
@@ -93,6 +102,13 @@ def perform(options: argparse.Namespace) -> None:
     )
 
 
+def _read(options: argparse.Namespace) -> pd.DataFrame:
+    """The telemetry of a source, checked."""
+    from vdslib import sources
+
+    return sources.read(options.source, dict(options.columns), **options.form)
+
+
 def _repairs(options: argparse.Namespace) -> bool:
     """Whether an import shall repair: any of its options says so."""
     return bool(options.repair or options.policies or options.units or options.interval is not None)
@@ -103,7 +119,7 @@ def _repaired(options: argparse.Namespace) -> pd.DataFrame:
     from vdslib import sources, telemetry
 
     frame, report = telemetry.repair(
-        sources.load(options.source, dict(options.columns)),
+        sources.load(options.source, dict(options.columns), **options.form),
         dict(options.policies),
         units=dict(options.units),
         interval=options.interval,

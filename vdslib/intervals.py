@@ -16,7 +16,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vdslib.baselines import Forecasts, boosted, forecasts, lagged
 from vdslib.history import History
-from vdslib.preparation import Windows, folds
+from vdslib.preparation import folds
+from vdslib.windows import Windows
 
 __all__ = [
     "AdaptiveConformal",
@@ -133,19 +134,17 @@ class AdaptiveConformal(Conformal):
     def calibrate(self, windows: Windows) -> Self:
         self.history = History(windows)
         # in time over all nodes, so that the earliest scores are the first to go
-        return super().calibrate(windows.take(np.argsort(windows.times, kind="stable")))
+        return super().calibrate(windows.take(np.argsort(windows.moments(), kind="stable")))
 
     def _reach(self, windows: Windows, forecast: np.ndarray, coverage: float) -> np.ndarray:
         rows, known = self.history.rows(windows), self.history.known_to(windows)
         result = np.empty_like(forecast)
-        for node in dict.fromkeys(windows.node):
-            chosen = np.flatnonzero(windows.node == node)
+        for node, chosen in windows.by_node().items():
             chosen = chosen[np.argsort(rows[chosen], kind="stable")]
             for step in range(forecast.shape[1]):
                 target = rows[chosen] + step + 1
-                # beyond the last known row an outcome is unknown for good
-                series = np.append(known[node], np.full(forecast.shape[1], np.nan))
-                errors = np.abs(series[target] - forecast[chosen, step])
+                # where a row is not known, beyond the last one for good, an outcome teaches nothing
+                errors = np.abs(known[node].at(target) - forecast[chosen, step])
                 result[chosen, step] = self._walk(rows[chosen], target, errors, step, 1 - coverage)
         return result
 
@@ -233,9 +232,8 @@ def coverage_interval(
 def coverage_by_time(windows: Windows, ends: Ends, blocks: int = 10) -> pd.DataFrame:
     """Does coverage drift? One row for each of ``blocks`` stretches of time: start, coverage, mean width, samples."""
     inside, width = covered(windows.y, *ends), ends[1] - ends[0]
-    moments = np.array_split(np.unique(windows.times), blocks)
-    rows = []
-    for part in moments:
-        chosen = (windows.times >= part[0]) & (windows.times <= part[-1])
+    moments, rows = windows.moments(), []
+    for part in np.array_split(np.unique(moments), blocks):
+        chosen = (moments >= part[0]) & (moments <= part[-1])
         rows.append((part[0], float(inside[chosen].mean()), float(width[chosen].mean()), int(chosen.sum())))
     return pd.DataFrame(rows, columns=["start", "coverage", "width", "samples"])

@@ -1,32 +1,36 @@
-"""Judges of the paper's claims: from what a chapter recorded to a verdict.
+"""Judges of the paper's claims: from what a chapter recorded to a verdict with its uncertainty.
 
-Each judge takes the mapping that a chapter recorded and returns a `Finding`. It raises KeyError where the
-chapter did not record what it needs; values that are not finite (recorded as None) make a claim "cannot be
-tested". Lists hold one value for each seed and are judged by their mean. The thresholds stand here, in one place.
+Each judge takes the mapping that a chapter recorded and returns a `Finding` (`vdslib.verdicts`). A list holds one value
+for each seed, a bare number has no chance in it, and errors on a test part come in stretches of time too
+(`vdslib.uncertainty`). A judge raises KeyError where the chapter did not record what it needs; values that are not
+finite (recorded as None) make a claim "cannot be tested". The thresholds stand here, in one place.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vdslib.evaluation import gap_reduction, overfitting_gap, skill
+from vdslib.uncertainty import Interval, both, of_count, of_median, over_seeds, over_time
+from vdslib.verdicts import (
+    CONSTANT_TOO,
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    UNTESTABLE,
+    Finding,
+    decided,
+    decided_below,
+    weakest,
+    words,
+)
 
 __all__ = [
-    "CONSTANT_TOO",
-    "FAILS",
-    "HOLDS",
     "LEAST_EFFECT",
     "MSE_TARGET",
-    "NOT_RUN",
-    "UNTESTABLE",
-    "VERDICTS",
-    "Claim",
-    "Finding",
-    "Results",
-    "Verdict",
     "all_above_seeds",
     "arm_helps",
     "at_least",
@@ -34,6 +38,7 @@ __all__ = [
     "beats_linear",
     "curves_fall",
     "curves_tell",
+    "gain",
     "independent_test",
     "missing",
     "normalisation",
@@ -46,74 +51,23 @@ __all__ = [
     "smote_recall",
     "state_lasts",
     "trained_mse",
+    "unbiased",
     "useful",
     "uses_order",
     "validation_judges",
 ]
 
-Verdict = Literal["holds", "holds but a constant passes too", "does not hold", "cannot be tested", "not run"]
-HOLDS: Verdict = "holds"
-CONSTANT_TOO: Verdict = "holds but a constant passes too"
-FAILS: Verdict = "does not hold"
-UNTESTABLE: Verdict = "cannot be tested"
-NOT_RUN: Verdict = "not run"
-VERDICTS: tuple[Verdict, ...] = (HOLDS, CONSTANT_TOO, FAILS, UNTESTABLE, NOT_RUN)
+Errors = tuple[Any, Any]  # mean errors over seeds (list or number), and errors in stretches of time
 
 
-Results = Mapping[str, Mapping[str, Any]]  # chapter to what it recorded
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict and the measured values behind it, in words."""
-
-    verdict: Verdict
-    measured: str = ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One checkable statement of the paper.
-
-    `section` of the paper, `claim` in our words, the `test` with its `threshold`, `why` that is a fair
-    reading; `chapter` decides it in its section or cell `cell`. `judge` sees what that chapter recorded, and
-    raises KeyError where it did not record what the test needs.
-    """
-
-    key: str
-    section: str
-    claim: str
-    test: str
-    threshold: str
-    why: str
-    chapter: str
-    cell: str
-    judge: Callable[[Mapping[str, Any]], Finding]
-
-    def finding(self, results: Results) -> Finding:
-        """The verdict on what has been recorded: "not run" while its chapter did not record what it needs."""
-        try:
-            return self.judge(results.get(self.chapter, {}))
-        except KeyError:
-            return Finding(NOT_RUN)
-
-
-def _mean(value: Any) -> float:
-    """The mean over seeds of a recorded number or list; what was not finite was recorded as None."""
-    values = value if isinstance(value, list) else [value]
-    return float(np.mean([math.nan if item is None else float(item) for item in values]))
+def _numbers(value: Any) -> Any:
+    """A recorded number, or nested lists of them, as an array; what was not finite was recorded as None."""
+    return np.array(value, dtype=float)  # None becomes NaN
 
 
 def _count(number: int, name: str) -> str:
     """A number of things in words: 1 epoch, 2 epochs."""
     return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def _passes(good: bool, *needed: float, measured: str) -> Finding:
-    """Holds or not, as far as the needed values are numbers at all."""
-    if not all(map(math.isfinite, needed)):
-        return Finding(UNTESTABLE, measured)
-    return Finding(HOLDS if good else FAILS, measured)
 
 
 MSE_TARGET = 0.05
@@ -123,137 +77,182 @@ GAP_TARGET = 0.15
 LEAST_AGREEMENT = 0.8
 
 
-def _below_target(error: float, constant: float) -> Finding:
-    measured = f"MSE {error:.4g}, of the training mean {constant:.4g}"
-    if math.isfinite(error) and error < MSE_TARGET and constant < MSE_TARGET:
-        return Finding(CONSTANT_TOO, measured)
-    return _passes(error < MSE_TARGET, error, constant, measured=measured)
+def _errors(found: Mapping[str, Any], kind: str, name: str = "") -> Errors:
+    """Recorded errors on a test part: ``kind`` is "test", "arm_test", "shuffled", ..., ``name`` a model or an arm."""
+    parts = (found[f"{kind}_mse"], found[f"{kind}_stretches"])
+    seeds, time = (part[name] for part in parts) if name else parts
+    return _numbers(seeds), _numbers(time)
+
+
+def _of(statistic: Callable[..., float], *errors: Errors) -> Interval:
+    """A statistic of test errors, with its interval over seeds and time together."""
+    seeds, time = zip(*errors, strict=True)
+    return both(over_seeds(statistic, *seeds), over_time(statistic, *time))
+
+
+def gain(found: Mapping[str, Any], name: str, rival: str) -> Interval:
+    """By which share one model's test error lies below another's, with its interval over seeds and time together."""
+    return _of(skill, _errors(found, "test", name), _errors(found, "test", rival))
+
+
+def _same(value: float) -> float:
+    return float(value)
+
+
+def _rise(worse: float, better: float) -> float:
+    """By which share an error rises from `better` to `worse`; NaN from nothing."""
+    return worse / better - 1 if better > 0 else math.nan
+
+
+def _below_target(error: Interval, constant: Interval) -> Finding:
+    measured = f"MSE {words(error, '.4g')}, of the training mean {words(constant, '.4g')}"
+    if not math.isfinite(constant.value):
+        return Finding(UNTESTABLE, measured, threshold=MSE_TARGET)
+    finding = decided_below(error, MSE_TARGET, measured)
+    if finding.verdict == HOLDS and constant.value < MSE_TARGET:
+        # what a constant has on these rows is a fact about the test, whatever networks do
+        return replace(finding, verdict=CONSTANT_TOO)
+    return finding
 
 
 def trained_mse(found: Mapping[str, Any]) -> Finding:
     """Is the test error of the network below the paper's goal, and is that of a constant (1.3)?"""
-    errors = found["test_mse"]
-    return _below_target(_mean(errors[found["network"]]), _mean(errors["mean"]))
+    network, constant = (_of(_same, _errors(found, "test", name)) for name in (found["network"], "mean"))
+    return _below_target(network, constant)
 
 
 def printed_mse(found: Mapping[str, Any]) -> Finding:
     """The same for the printed program, on its own test set and scale (3.2)."""
-    return _below_target(_mean(found["printed_mse"]), _mean(found["printed_constant_mse"]))
+    constant = over_seeds(_same, _numbers(found["printed_constant_mse"]))
+    return _below_target(_of(_same, _errors(found, "printed")), constant)
 
 
 def useful(found: Mapping[str, Any]) -> Finding:
     """Has the network at least 10% skill over persistence and over the training mean (4, 5)?"""
-    errors = {name: _mean(value) for name, value in found["test_mse"].items()}
-    error = errors[found["network"]]
-    over = {name: skill(error, errors[name]) for name in ("persistence", "mean")}
-    measured = f"skill {over['persistence']:.2g} over persistence, {over['mean']:.2g} over the mean"
-    return _passes(min(over.values()) >= LEAST_SKILL, *over.values(), measured=measured)
+    findings = []
+    for name in ("persistence", "mean"):
+        over = gain(found, found["network"], name)
+        findings.append(decided(over, LEAST_SKILL, f"skill {words(over, '.2f')} over {name}"))
+    return weakest(findings)
 
 
 def beats_linear(found: Mapping[str, Any]) -> Finding:
     """Is the test error of the network at least 5% below that of ridge regression (1.1)?"""
-    errors = found["test_mse"]
-    seeds = errors[found["network"]]
-    error, ridge = _mean(seeds), _mean(errors["ridge"])
-    gain = skill(error, ridge)
-    measured = f"MSE {error:.4g} against {ridge:.4g} of ridge, a gain of {gain:.1%}"
-    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
-
-
-def _rise(worse: Any, better: Any) -> float:
-    """By which share an error rises from `better` to `worse`; NaN from nothing."""
-    before, after = _mean(better), _mean(worse)
-    return after / before - 1 if before > 0 else math.nan
+    more = gain(found, found["network"], "ridge")
+    errors = [_numbers(found["test_mse"][name]).mean() for name in (found["network"], "ridge")]
+    measured = f"MSE {errors[0]:.4g} against {errors[1]:.4g} of ridge, a gain of {words(more)}"
+    return decided(more, LEAST_EFFECT, measured)
 
 
 def uses_order(found: Mapping[str, Any]) -> Finding:
     """Does the test error rise by at least 5% when the past is shuffled (2, 4)?"""
-    rise = _rise(found["shuffled_mse"], found["test_mse"][found["network"]])
-    return _passes(rise >= LEAST_EFFECT, rise, measured=f"error changes by {rise:+.1%}")
+    rise = _of(_rise, _errors(found, "shuffled"), _errors(found, "test", found["network"]))
+    return decided(rise, LEAST_EFFECT, f"error changes by {words(rise)}")
 
 
 def smaller_gap(found: Mapping[str, Any]) -> Finding:
     """Do all guards together reduce a positive overfitting gap by at least 15% (1.3)?"""
-    train, watched = found["arm_train_mse"], found["arm_validation_mse"]
-    gaps = {
-        name: overfitting_gap(_mean(train[name]), _mean(watched[name]))
-        for name in ("no guards", "all guards")
-    }
-    reduction = gap_reduction(gaps["no guards"], gaps["all guards"])
-    measured = f"gap {gaps['no guards']:.3g} without guards, {gaps['all guards']:.3g} with"
-    return _passes(reduction >= GAP_TARGET, reduction, measured=measured)
+    arms = ("no guards", "all guards")
+    losses = [_numbers(found[f"arm_{part}_mse"][arm]) for arm in arms for part in ("train", "validation")]
+
+    def reduction(*means: float) -> float:
+        return gap_reduction(overfitting_gap(*means[:2]), overfitting_gap(*means[2:]))
+
+    gaps = over_seeds(overfitting_gap, *losses[:2]), over_seeds(overfitting_gap, *losses[2:])
+    reduced = over_seeds(reduction, *losses)
+    shown = [words(gap, ".3g") for gap in gaps]
+    measured = f"gap {shown[0]} without guards, {shown[1]} with"
+    if not math.isfinite(gaps[0].value) or gaps[0].high <= 0:
+        return Finding(UNTESTABLE, measured, threshold=GAP_TARGET)
+    if gaps[0].low <= 0:  # is there a gap at all?
+        return Finding(UNDECIDED, measured, threshold=GAP_TARGET)
+    return decided(reduced, GAP_TARGET, f"{measured}: reduced by {words(reduced, '.1%')}")
 
 
 def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
     """Is the test error of one arm of the guards' study at least 5% below that of another?"""
 
     def judge(found: Mapping[str, Any]) -> Finding:
-        before, after = _mean(found["arm_test_mse"][without]), _mean(found["arm_test_mse"][with_it])
-        gain = skill(after, before)
-        measured = f"test MSE {before:.4g} without, {after:.4g} with: {-gain:+.1%}"
-        return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
+        before, after = _errors(found, "arm_test", without), _errors(found, "arm_test", with_it)
+        lower = _of(skill, after, before)
+        means = f"test MSE {before[0].mean():.4g} without, {after[0].mean():.4g} with"
+        return decided(lower, LEAST_EFFECT, f"{means}: a gain of {words(lower)}")
 
     return judge
 
 
 def curves_fall(found: Mapping[str, Any]) -> Finding:
-    """Does every loss curve end lower than it began (3.2, Fig. 2)? A loss that was not finite leaves it open."""
-    falls = []
-    for loss, val_loss in zip(found["loss"], found["val_loss"], strict=True):
-        if len(loss) < 4:
-            return Finding(UNTESTABLE, f"too few epochs for a curve: {len(loss)}")
-        falls += [_rise(curve[-3:], curve[0]) for curve in (loss, val_loss)]
-    worst = float(np.max(falls))
-    return _passes(worst < 0, worst, measured=f"from the first epoch to the last three at least {worst:+.1%}")
+    """Do both losses fall over all epochs, without guards (3.2, Fig. 2)? Early stopping would end a curve where it
+    rises, or three epochs later, and so decide the question by itself."""
+    findings = []
+    for name, curves in (("training", found["unguarded_loss"]), ("validation", found["unguarded_val_loss"])):
+        values = _numbers(curves)
+        if values.shape[1] < 4:
+            return Finding(UNTESTABLE, f"too few epochs for a curve: {values.shape[1]}", threshold=0.0)
+        fall = over_seeds(_same, 1 - values[:, -3:].mean(axis=1) / values[:, 0])
+        findings.append(decided(fall, 0.0, f"{name} falls by {words(fall, '.1%')}"))
+    return weakest(findings)
 
 
 def validation_judges(found: Mapping[str, Any]) -> Finding:
-    """Is the mean error over the folds nearer to the test error than that of one validation part (4, 5)?"""
-    test = _mean(found["test_mse"][found["network"]])
-    one_part = _mean(found["arm_validation_mse"]["all guards"])
-    folds = _mean(found["cv_mse"])
-    measured = f"test {test:.4g}, folds {folds:.4g}, one validation part {one_part:.4g}"
-    return _passes(abs(folds - test) < abs(one_part - test), test, folds, one_part, measured=measured)
+    """Is the mean error over the folds nearer to the test error than that of one validation part (4, 5)?
+
+    By at least 5% of the test error, over seeds, and over time: blocks of both parts, and the folds themselves.
+    """
+
+    def lead(test: float, part: float, folds: float) -> float:
+        return (abs(part - test) - abs(folds - test)) / test if test > 0 else math.nan
+
+    test, test_time = _errors(found, "test", found["network"])
+    part, part_time = (
+        _numbers(value)
+        for value in (found["arm_validation_mse"]["all guards"], found["validation_stretches"])
+    )
+    folds = _numbers(found["cv_mse"])  # [seeds, folds]
+    means = test.mean(), part.mean(), folds.mean()
+    parts = [
+        over_seeds(lead, test, part, folds.mean(axis=1)),
+        over_time(lambda mean: lead(mean, means[1], means[2]), test_time),
+        over_time(lambda mean: lead(means[0], mean, means[2]), part_time),
+        over_seeds(lambda mean: lead(means[0], means[1], mean), folds.mean(axis=0)),
+    ]
+    nearer = both(*parts)
+    measured = "test {:.4g}, one validation part {:.4g}, folds {:.4g}".format(*means)
+    return decided(nearer, LEAST_EFFECT, f"{measured}: nearer by {words(nearer)} of the test error")
 
 
 def normalisation(found: Mapping[str, Any]) -> Finding:
     """Is the error on scaled inputs at least 5% below that on raw ones (2, 4)?"""
-    gain = skill(_mean(found["scaled_mse"]), _mean(found["raw_mse"]))
-    measured = (
-        f"MSE {_mean(found['scaled_mse']):.4g} on scaled inputs, {_mean(found['raw_mse']):.4g} on raw ones"
-    )
-    return _passes(gain >= LEAST_EFFECT, gain, measured=measured)
+    scaled, raw = _numbers(found["scaled_mse"]), _numbers(found["raw_mse"])
+    lower = over_seeds(skill, scaled, raw)
+    means = f"MSE {scaled.mean():.4g} on scaled inputs, {raw.mean():.4g} on raw ones"
+    return decided(lower, LEAST_EFFECT, f"{means}: a gain of {words(lower)}")
 
 
 def independent_test(found: Mapping[str, Any]) -> Finding:
-    """Is the error at most 5% higher when the split is chronological and not random (3.2)?
+    """Is the error at most 5% higher on the same rows when training ends before them (3.2)?"""
+    rise = _of(_rise, _errors(found, "same_rows", "chronological"), _errors(found, "same_rows", "random"))
+    return decided_below(rise, LEAST_EFFECT, f"on the same rows, from earlier ones alone: {words(rise)}")
 
-    Each error is taken as a share of the training mean's on the same rows, since one test part may be harder than
-    another for everybody.
-    """
-    shares = {
-        split: 1 - skill(_mean(found[f"{split}_mse"]), _mean(found[f"{split}_constant_mse"]))
-        for split in ("random_split", "chronological")
-    }
-    rise = _rise(shares["chronological"], shares["random_split"])
-    measured = f"error, as a share of the mean's, {rise:+.1%} once test rows lie after training rows"
-    return _passes(rise <= LEAST_EFFECT, rise, measured=measured)
+
+def unbiased(found: Mapping[str, Any]) -> Finding:
+    """Is the error at most 5% lower on the same rows when the split is random (3.1)?"""
+    lower = _of(skill, _errors(found, "same_rows", "leaky"), _errors(found, "same_rows", "clean"))
+    return decided_below(lower, LEAST_EFFECT, f"on the same rows lower by {words(lower, '.1%')}")
 
 
 def sees_windows(found: Mapping[str, Any]) -> Finding:
     """Is the network fed as many time steps as were declared (3.2)?"""
     fed, declared = int(found["window_fed"]), int(found["window_declared"])
-    return Finding(
-        HOLDS if fed == declared else FAILS, f"{_count(fed, 'time step')} fed, {declared} declared"
-    )
+    measured = f"{_count(fed, 'time step')} fed, {declared} declared"
+    return Finding(HOLDS if fed == declared else FAILS, measured, fed, fed, declared)
 
 
 def one_update(found: Mapping[str, Any]) -> Finding:
     """Are the weights updated once an epoch (3.2)?"""
     updates = int(found["updates_per_epoch"])
-    return Finding(
-        HOLDS if updates == 1 else FAILS, f"{_count(updates, 'update')} of the weights in one epoch"
-    )
+    measured = f"{_count(updates, 'update')} of the weights in one epoch"
+    return Finding(HOLDS if updates == 1 else FAILS, measured, updates, updates, 1)
 
 
 def state_lasts(found: Mapping[str, Any]) -> Finding:
@@ -265,21 +264,21 @@ def state_lasts(found: Mapping[str, Any]) -> Finding:
 
 
 def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is a recorded share at least `threshold`?"""
+    """Is a recorded share at least `threshold`? One run alone, a bare number, has no interval and decides nothing."""
 
     def judge(found: Mapping[str, Any]) -> Finding:
-        share = _mean(found[name])
-        return _passes(share >= threshold, share, measured=f"{share:+.1%}")
+        share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))
+        return decided(share, threshold, words(share))
 
     return judge
 
 
 def at_most(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is a recorded share at most `threshold`?"""
+    """Is a recorded share at most `threshold`? One run alone, a bare number, has no interval and decides nothing."""
 
     def judge(found: Mapping[str, Any]) -> Finding:
-        share = _mean(found[name])
-        return _passes(share <= threshold, share, measured=f"{share:+.1%}")
+        share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))
+        return decided_below(share, threshold, words(share))
 
     return judge
 
@@ -295,60 +294,73 @@ def missing(measurement: str) -> Callable[[Mapping[str, Any]], Finding]:
 
 def curves_tell(found: Mapping[str, Any]) -> Finding:
     """Do curves without guards look like overfitting just where early stopping would have helped (3.2, 5)?"""
-    errors = found["arm_test_mse"]
-    worse = [
-        _rise(bare, stopped) > LEAST_EFFECT
-        for bare, stopped in zip(errors["no guards"], errors["early stopping"], strict=True)
-    ]
     read = [reading == "overfitting" for reading in found["readings"]["no guards"]]
-    agreed = float(np.mean([a == b for a, b in zip(read, worse, strict=True)]))
-    return _passes(
-        agreed >= LEAST_AGREEMENT,
-        agreed,
-        measured=f"curves and test error agree in {agreed:.0%} of the seeds",
-    )
+    errors = (_numbers(found["arm_test_mse"][arm]) for arm in ("no guards", "early stopping"))
+    rises = [_rise(*pair) for pair in zip(*errors, strict=True)]
+    agreed = sum(a == (rise > LEAST_EFFECT) for a, rise in zip(read, rises, strict=True))
+    measured = f"curves and test error agree for {agreed} of {_count(len(read), 'seed')}"
+    if not np.isfinite(rises).all():
+        return Finding(UNTESTABLE, measured, threshold=LEAST_AGREEMENT)
+    return _of_count(agreed, len(read), LEAST_AGREEMENT, measured)
 
 
-def _states(found: Mapping[str, Any], measure: str) -> list[float]:
-    """Mean of a measure of the LSTM over seeds, without treatment and with SMOTE."""
+def _of_count(count: int, among: int, threshold: float, measured: str) -> Finding:
+    share = of_count(count, among)
+    return decided(share, threshold, f"{measured}, {words(share, '.0%')}")
+
+
+def _states(found: Mapping[str, Any], measure: str, statistic: Callable[..., float]) -> Interval:
+    """What SMOTE does to a measure of the LSTM, over seeds, and over time by the states seen and foreseen there."""
+    arms = ("none", "SMOTE")
     rows = [row for row in found["results"] if row["model"] == "LSTM"]
-    return [_mean([row[measure] for row in rows if row["treatment"] == name]) for name in ("none", "SMOTE")]
+    seeds = [_numbers([row[measure] for row in rows if row["treatment"] == arm]) for arm in arms]
+    seen = _numbers(found["states_seen"])  # [stretches, states]
+    foreseen = [_numbers(found["states_foreseen"][arm]) for arm in arms]  # the same, means over the seeds
+
+    def change(seen: np.ndarray, *foreseen: np.ndarray) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a drawn sample may lack a state
+            recalls = [each / seen for each in foreseen]
+        values = [each[-1] if measure == "overload_recall" else each.mean() for each in recalls]
+        return statistic(*values)
+
+    return both(over_seeds(statistic, *seeds), over_time(change, seen, *foreseen))
 
 
 def smote_recall(found: Mapping[str, Any]) -> Finding:
     """Does SMOTE raise the recall of overload by at least 5 points (3.1)? A constant "overload" has recall 1."""
-    before, after = _states(found, "overload_recall")
-    finding = _passes(
-        after - before >= LEAST_EFFECT, before, after, measured=f"recall {before:.2f} to {after:.2f}"
-    )
-    return Finding(CONSTANT_TOO, finding.measured) if finding.verdict == HOLDS else finding
+    more = _states(found, "overload_recall", lambda before, after: after - before)
+    finding = decided(more, LEAST_EFFECT, f"recall rises by {words(more, '.2f')}")
+    return replace(finding, verdict=CONSTANT_TOO) if finding.verdict == HOLDS else finding
 
 
 def smote_balance(found: Mapping[str, Any]) -> Finding:
     """Does SMOTE raise balanced accuracy by at least 5% (3.1)?"""
-    before, after = _states(found, "balanced_accuracy")
-    rise = _rise(after, before)
-    return _passes(rise >= LEAST_EFFECT, rise, measured=f"balanced accuracy {before:.3f} to {after:.3f}")
+    rise = _states(found, "balanced_accuracy", lambda before, after: _rise(after, before))
+    return decided(rise, LEAST_EFFECT, f"balanced accuracy changes by {words(rise)}")
 
 
 def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding]:
     """Is the network's error at least 5% below that of a rival on enough of the machines (4)?"""
 
     def judge(found: Mapping[str, Any]) -> Finding:
-        gains = [
-            skill(_mean(errors["lstm"]), _mean(errors[rival])) for errors in found["machine_mse"].values()
+        errors = [
+            [_numbers(machine[model]).mean() for model in ("lstm", rival)]
+            for machine in found["machine_mse"].values()
         ]
-        won = float(np.mean([gain >= LEAST_EFFECT for gain in gains]))
-        measured = f"better than {rival} on {sum(g >= LEAST_EFFECT for g in gains)} of {_count(len(gains), 'machine')}"
-        return _passes(won >= share, won, measured=measured)
+        won = sum(skill(*pair) >= LEAST_EFFECT for pair in errors)
+        measured = f"better than {rival} on {won} of {_count(len(errors), 'machine')}"
+        return _of_count(won, len(errors), share, measured)
 
     return judge
 
 
 def all_above_seeds(found: Mapping[str, Any]) -> Finding:
     """Does each hyperparameter move the error more than seeds do (1.2)?"""
-    seeds = _mean(found["seed_effect"])
-    effects = {name: _mean(value) for name, value in found["hyperparameter_effects"].items()}
-    weak = [name for name, effect in effects.items() if not effect > seeds]
-    measured = f"no more than seeds: {', '.join(weak)}" if weak else "each more than seeds"
-    return _passes(not weak, seeds, *effects.values(), measured=measured)
+    seeds = of_median(_numbers(found["seed_ranges"]))
+    findings = []
+    for name, differences in found["hyperparameter_differences"].items():
+        effect = over_seeds(_same, _numbers(differences))
+        more = both(effect, -seeds)  # both the effect and what it is compared with are measured
+        findings.append(decided(more, seeds.value, f"{name} {words(effect, '.2g')}"))
+    finding = weakest(findings)
+    return replace(finding, measured=f"seeds {words(seeds, '.2g')}; {finding.measured}")

@@ -22,6 +22,7 @@ from vdslib.baselines import Forecasts, Persistence, Ridge, TrainingMean
 from vdslib.evaluation import mse, skill
 from vdslib.preparation import Prepared, Windows, divide, prepare, resample
 from vdslib.telemetry import TelemetryError, origin_of
+from vdslib.windows import aligned, groups, median_step
 
 __all__ = [
     "JUDGES",
@@ -178,9 +179,11 @@ def _scalers(case: Case, rows: pd.DataFrame) -> guards.Scalers:
 
 def _known(case: Case) -> np.ndarray:
     """[rows]: True for rows before the test part, counted in times as ``prepare`` does."""
-    times = case.frame["timestamp"]
-    unique = np.sort(times.unique())
-    return (times < unique[len(unique) - max(1, round(case.test * len(unique)))]).to_numpy()
+    times = case.frame["timestamp"].dt.tz_localize(None).to_numpy()
+    places = groups(case.frame["node"].to_numpy())
+    moments = aligned(times, places, {node: median_step(times[rows]) for node, rows in places.items()})
+    unique = np.unique(moments)
+    return moments < unique[len(unique) - max(1, round(case.test * len(unique)))]
 
 
 def _smote(case: Case, seed: int, clean: Arm) -> tuple[Arm, Arm]:

@@ -31,6 +31,7 @@ __all__ = [
     "TREATMENTS",
     "Network",
     "Thresholds",
+    "by_stretch",
     "cross_validate",
     "decide",
     "flat",
@@ -256,6 +257,22 @@ def measures(states: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     for number, name in enumerate(STATES):
         result |= {f"{name}_precision": float(precision[number]), f"{name}_recall": float(recall[number])}
     return result
+
+
+def by_stretch(
+    times: np.ndarray, states: np.ndarray, predicted: np.ndarray, count: int = 50
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often each state came, and how often it was foreseen, in consecutive stretches of time.
+
+    `times`, `states` and `predicted` are `[samples]`; both answers `[stretches, 3]`, at most `count` stretches.
+    """
+    parts = np.array_split(np.argsort(times, kind="stable"), min(count, len(times)))
+    came, right = np.ones(len(states)), np.asarray(states == predicted, dtype=float)
+    seen, foreseen = (
+        np.array([np.bincount(states[part], weight[part], len(STATES)) for part in parts])
+        for weight in (came, right)
+    )
+    return seen, foreseen
 
 
 def precision_at(

@@ -10,6 +10,7 @@
     what most readers would write: LSTM layers with tanh, dropout after each, a dense output layer.
 """
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,7 +89,20 @@ def build(
     outputs = PRINTED_OUTPUTS if network == "printed" else outputs
     kernel = keras.initializers.GlorotUniform(draws[-1][0])
     layers.append(keras.layers.Dense(outputs, kernel_initializer=kernel, name="output"))
-    return keras.Sequential(layers, name=network)
+    return _moved(keras.Sequential(layers, name=network), seed)
+
+
+def _moved(model: keras.Model, seed: int) -> keras.Model:
+    """The network with its starting weights a little elsewhere, if VDS_MOVED_WEIGHTS says so.
+
+    "3" multiplies every weight by 1 + 1e-6 x normal, from seed 3; "3:0.01" by a factor of that size. Training then
+    goes astray as by the rounding of another processor: what changes is decided by noise (`make numerics`).
+    """
+    if switch := os.environ.get("VDS_MOVED_WEIGHTS"):
+        draw, _, size = switch.partition(":")
+        normal = np.random.default_rng([int(draw), seed]).standard_normal
+        model.set_weights([w * (1 + float(size or 1e-6) * normal(w.shape)) for w in model.get_weights()])
+    return model
 
 
 def _seeds(seed: int, layers: int) -> list[list[int]]:

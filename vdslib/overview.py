@@ -111,7 +111,7 @@ def _scale(place: runs.Place, frame: pd.DataFrame) -> str:
     if not usual:
         return f"Notebook: {chapter}; its default parameters are not known here."
     given = next(iter(place.read("parameters.json").values()))
-    fixed = {name: value for name, value in given.items() if frame[name].astype(str).nunique() == 1}
+    fixed = {name: value for name, value in given.items() if not results.differs(frame[results.column(name)])}
     other = scales.changed(usual, fixed)
     scale = scales.name(chapter, other)
     text = ", ".join(f"{name} {value}" for name, value in other.items())
@@ -210,7 +210,7 @@ def failed_in_words(table: pd.DataFrame) -> str:
     )
     always = []
     for name in results.varied(table):
-        for value, part in table.groupby(table[name].astype(str))["state"]:
+        for value, part in table.groupby(results.texts(table[name]))["state"]:
             if len(part) > 1 and (part == "failed").all() and len(part) < len(table):
                 always.append(f"`{name}` {value} ({len(part)})")
     return f"{text} Values with which all runs failed: {', '.join(always[:8])}." if always else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vdslib import files
 from vdslib.telemetry import COLUMNS, TelemetryError, check
 
 __all__ = ["Done", "Parse", "Task", "import_node", "record_of"]
@@ -168,13 +168,9 @@ def _sound(table: pa.Table) -> bool:
 def _write(table: pa.Table, target: Path) -> None:
     """Write a partition, whole or not at all."""
     target.parent.mkdir(exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     few_values = [name for name in ("cpu_cores", "cpu_mhz", "memory_mb") if name in table.column_names]
-    try:
+    with files.atomic(target) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=few_values)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def record_of(partition: Path | None) -> tuple[int, dict[str, Any]]:

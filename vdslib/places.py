@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import _leftovers, experiments
+from vdslib import _leftovers, _sockets, experiments
 
 __all__ = ["DONE", "FAILED", "Place"]
 
@@ -41,6 +41,8 @@ class Place:
             raise experiments.ParameterError(f"cannot keep runs in {out}: {error}") from None
         self.local = isinstance(self.files, LocalFileSystem)
         self.path = f"{root.rstrip('/')}/{experiment}"
+        # means the same in any folder
+        self.address = root if self.local else self.out
 
     def folder(self, name: str) -> str:
         """The folder of a run."""
@@ -119,7 +121,8 @@ class Place:
         """Remove what killed runs of this computer left behind."""
         if self.local:
             _leftovers.tidy(Path(self.path), ".")
-        _leftovers.tidy(Path(tempfile.gettempdir()), "vds-")
+        for temporary in {Path(tempfile.gettempdir()), _sockets.short_folder()}:
+            _leftovers.tidy(temporary, "vds-")
 
 
 def _onto_disc(path: Path) -> None:

@@ -7,7 +7,8 @@ Windows are strides over one scaled table, not copies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -19,8 +20,8 @@ from sklearn.preprocessing import MinMaxScaler
 
 from vdslib import guards
 from vdslib.guards import Scalers
-from vdslib.repair import JITTER
-from vdslib.telemetry import TelemetryError, origin_of
+from vdslib.telemetry import NAMED, TelemetryError, origin_of
+from vdslib.windows import Windows, aligned, as_slice, breaks, groups, median_step
 
 __all__ = [
     "USAGES",
@@ -35,48 +36,8 @@ __all__ = [
 ]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Samples for a forecaster. With t the last row of a sample's inputs:
-
-    x      [samples, time steps, features]: scaled rows t-window+1 .. t; a read-only view of the scaled table
-           while the samples follow one another (a gap or a second node in between makes it a copy)
-    y      [samples, horizon]: the scaled target in rows t+1 .. t+horizon
-    times  [samples]: time of row t+1 (UTC, datetime64)
-    node   [samples]: name of the node
-    last   [samples]: the scaled target in row t, the last one known
-    part   training, validation or test; "resampled" after ``resample``; empty where it is not known
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    times: np.ndarray
-    node: np.ndarray
-    last: np.ndarray
-    part: str = ""
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, index: np.ndarray | slice) -> Windows:
-        """The samples at ``index``; a run of consecutive ones stays a view."""
-        chosen = _as_slice(index) if isinstance(index, np.ndarray) else index
-        return Windows(
-            self.x[chosen],
-            self.y[chosen],
-            self.times[chosen],
-            self.node[chosen],
-            self.last[chosen],
-            self.part,
-        )
-
-    def step(self, h: int) -> Windows:
-        """The same samples with one target only, h steps ahead (1 .. horizon): y is [samples, 1]."""
-        if not 1 <= h <= self.y.shape[1]:
-            raise ValueError(f"step {h} lies outside the horizon of {self.y.shape[1]}")
-        return replace(self, y=self.y[:, h - 1 : h])
+_HELD = 1e-100  # the scale of a constant feature: later values stay 0, and can still be turned back
+_FAR = 10.0  # a scaled value from which on a scale is worth a word
 
 
 @dataclass(frozen=True)
@@ -109,6 +70,7 @@ def prepare(
     horizon: int = 1,
     test: float = 0.2,
     validation: float = 0.2,
+    split: str = "time",
     scalers: Scalers | None = None,
     test_scalers: Scalers | None = None,
     leak: str | None = None,
@@ -116,50 +78,55 @@ def prepare(
     """Split, scale and cut ``frame`` (telemetry sorted by node and time) into windows.
 
     The last share ``test`` of the timestamps is the test part; the last share ``validation`` of those before
-    it is the validation part. Both scalers map the range over all rows before the test part, validation
-    included, to 0 .. 1, so later values may lie outside. A window of ``window`` input rows and ``horizon``
+    it is the validation part. With ``split`` "node" the shares are those of each node's own rows: nodes that end early
+    are judged too, but on times at which the models have learnt from other nodes already. Both scalers map the range
+    over all rows before the test part, validation included, to 0 .. 1, so later values may lie outside; a feature that
+    is constant there is held at 0 ever after. A window of ``window`` input rows and ``horizon``
     target rows is left out if it touches two parts, two nodes or two segments, spans a gap (a time step other
     than the node's median), or holds an empty value.
 
     ``scalers`` are your own, fitted, of features and target; ``test_scalers`` those of the test part, if they differ.
-    ``leak`` names the one leak of ``guards.LEAKS`` that is wanted.
+    ``leak`` names the one leak of ``guards.LEAKS`` that is wanted. A warning says which nodes are not learnt from or
+    not judged, and which columns are constant before the test part or lie far outside their range in it.
 
     Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
     if a part has too few rows for one window; LeakError if a feature comes from later rows, or a scaler from the
     test part, and ``leak`` does not name it; ValueError for impossible settings.
     """
     features = list(features)
-    _check_settings(window, horizon, test, validation)
+    _check_settings(window, horizon, test, validation, split)
     guards.check_name(leak, "prepare")
     table = _numbers(frame, columns(frame, features, target))
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     number, names = pd.factorize(frame["node"], use_na_sentinel=False)
     nodes = np.asarray(names, dtype=object)[number]  # one object for each name, not for each row
-    part = _parts(times, test, validation)
-    known = _as_slice(np.flatnonzero(part < 2))
+    places = groups(number)
+    steps = {node: median_step(times[rows]) for node, rows in places.items()}
+    part = _parts(times, places, steps, (test, validation), split)
+    known = as_slice(np.flatnonzero(part < 2))
     rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
     _refuse_future(frame, features, target, leak)
-    if scalers is None:
-        x_scaler, y_scaler = MinMaxScaler().fit(rows[known]), MinMaxScaler().fit(goal[known])
-    else:
-        x_scaler, y_scaler = scalers
+    own = scalers or (_scaler(rows[known]), MinMaxScaler().fit(goal[known]))
     if scalers or test_scalers:
-        own = (x_scaler, y_scaler)
         guards.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
-    scaled, y = x_scaler.transform(rows), y_scaler.transform(goal)[:, 0]
+    scaled, y = own[0].transform(rows), own[1].transform(goal)[:, 0]
     if test_scalers and (part == 2).any():
         scaled[part == 2] = test_scalers[0].transform(rows[part == 2])
         y[part == 2] = test_scalers[1].transform(goal[part == 2])[:, 0]
+    _tell_of_columns(frame, features, target, (rows, goal), (scaled, y), part == 2)
 
-    gap, usable = _breaks(times, number), _usable(scaled, y, window, horizon)
+    gap, usable = breaks(times, places, steps), _usable(scaled, y, window, horizon)
     if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
         gap[1:] |= np.diff(frame["segment"].to_numpy()) != 0
     starts = _starts(part, gap, usable, window + horizon)
+    either = _starts(part == 2, gap, usable, window + horizon)
+    spacing = {names[node]: step for node, step in steps.items() if step is not None}
 
     def cut(chosen: np.ndarray, name: str) -> Windows:
-        return replace(_windows(scaled, y, times, nodes, chosen, window, horizon), part=name)
+        result = _windows(scaled, y, times, nodes, chosen, window, horizon)
+        return replace(result, part=name, spacing=spacing)
 
     labels = ("training", "validation", "test")
     train, watched, unseen = (cut(starts[part[starts] == k], name) for k, name in enumerate(labels))
@@ -167,9 +134,9 @@ def prepare(
     for name, (share, windows) in wanted.items():
         if share and not len(windows):
             raise _too_few(frame, features, target, window, horizon, name)
-    either = _starts(part == 2, gap, usable, window + horizon)
     full = cut(either[part[either] < 2], "training")
-    return Prepared(train, watched, full, unseen, x_scaler, y_scaler, features, target, window, horizon)
+    _tell_of_nodes(frame, names, number, either, part, test)
+    return Prepared(train, watched, full, unseen, *own, features, target, window, horizon)
 
 
 def columns(frame: pd.DataFrame, features: Sequence[str], target: str) -> list[str]:
@@ -210,16 +177,17 @@ def divide(
     known, unseen = (replace(windows.take(np.asarray(each)), part="") for each in (train, test))
     if not (len(known) and len(unseen)):
         raise ValueError(f"both parts need samples, not {len(known)} and {len(unseen)}")
-    first, last = unseen.times.min(), known.times.max()
-    begins, ends = (str(time).split(".")[0] for time in (first, last))
+    moments, ends = windows.moments(), windows.ends()
+    first, last = moments[test].min(), moments[train].max()
+    begins, until = (str(time).split(".")[0] for time in (unseen.times.min(), known.times.max()))
     if windows.part == "resampled":
         guards.refuse("SMOTE before the split", "the samples were resampled before they are divided", leak)
     elif last >= first:
-        guards.refuse("random split", f"training windows reach to {ends}, test windows begin {begins}", leak)
-    elif last + (windows.x.shape[1] + windows.y.shape[1]) * _step(windows) > first:
+        guards.refuse("random split", f"training windows reach to {until}, test windows begin {begins}", leak)
+    elif ends[train].max() > first:
         guards.refuse(
             "windows across the split",
-            f"training windows to {ends} share rows with test windows from {begins}",
+            f"training windows to {until} share rows with test windows from {begins}",
             leak,
         )
     return replace(known, part="training"), replace(unseen, part="test")
@@ -247,45 +215,41 @@ def resample(
     times = np.concatenate([windows.times, np.full(added, np.datetime64("NaT"), windows.times.dtype)])
     node = np.concatenate([windows.node, np.full(added, "", dtype=object)])
     shape = (len(rows), *windows.x.shape[1:])
-    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled"), states
-
-
-def _step(windows: Windows) -> Any:
-    """The usual time between one window and the next."""
-    return np.median(np.diff(np.unique(windows.times)))
+    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled", windows.spacing), states
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """k chronological folds as (training samples, validation samples), index arrays into ``windows``.
 
-    The time covered is cut into k+1 blocks; fold i trains on the first i blocks and validates on the next.
+    The time covered is cut into k+1 blocks, between two rounds of measuring the nodes; fold i trains on the first i blocks and validates on the next.
     Training samples that share a row with a validation sample are purged: among consecutive samples these are
     the last window + horizon - 1 before the validation block.
     """
-    unique = np.unique(windows.times)
-    span = windows.x.shape[1] + windows.y.shape[1]
+    moments, ends, span = windows.moments(), windows.ends(), windows.span
+    unique = np.unique(moments)
     if k < 1 or len(unique) < (k + 1) * span:
         raise ValueError(
             f"{k} folds need at least {(k + 1) * span} samples at different times, there are {len(unique)}: "
             "use fewer folds or more rows"
         )
-    reach = span * np.median(np.diff(unique))
     edges = [block[0] for block in np.array_split(unique, k + 1)] + [unique[-1] + 1]
     result: list[tuple[np.ndarray, np.ndarray]] = []
     for start, stop in pairwise(edges[1:]):
-        validation = np.flatnonzero((windows.times >= start) & (windows.times < stop))
-        known = np.flatnonzero(windows.times <= start - reach)
+        validation = np.flatnonzero((moments >= start) & (moments < stop))
+        known = np.flatnonzero(ends <= start)
         if not (len(known) and len(validation)):  # only gaps can cause it
             raise ValueError(f"fold {len(result) + 1} of {k} has no samples: use fewer folds or more rows")
         result.append((known, validation))
     return result
 
 
-def _check_settings(window: int, horizon: int, test: float, validation: float) -> None:
+def _check_settings(window: int, horizon: int, test: float, validation: float, split: str) -> None:
     if window < 1 or horizon < 1:
         raise ValueError(f"window and horizon must be 1 or more, not {window} and {horizon}")
     if not (0 <= test < 1 and 0 <= validation < 1):
         raise ValueError(f"test and validation must be shares from 0 to below 1, not {test} and {validation}")
+    if split not in ("time", "node"):
+        raise ValueError(f"split must be 'time' or 'node', not {split!r}")
 
 
 def _refuse_future(frame: pd.DataFrame, features: list[str], target: str, leak: str | None) -> None:
@@ -308,29 +272,100 @@ def _numbers(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:
     return table
 
 
-def _parts(times: np.ndarray, test: float, validation: float) -> np.ndarray:
-    """0 for rows to train on, 1 for validation, 2 for test; by time, so that it holds over several nodes."""
+def _parts(
+    times: np.ndarray,
+    places: Mapping[Any, np.ndarray],
+    steps: Mapping[Any, Any],
+    shares: tuple[float, float],
+    split: str,
+) -> np.ndarray:
+    """[rows]: 0 to train on, 1 for validation, 2 for test; by time, so that it holds over several nodes, or by node."""
+    if split == "node" and len(places) > 1:
+        result = np.empty(len(times), dtype=int)
+        for node, rows in places.items():
+            result[rows] = _parts(times[rows], {node: rows}, steps, shares, split)
+        return result
     if (times[1:] > times[:-1]).all():  # one node; sorting takes longer
         count, position = len(times), np.arange(len(times))
     else:
-        unique, position = np.unique(times, return_inverse=True)
+        unique, position = np.unique(aligned(times, places, steps), return_inverse=True)
         count = len(unique)
-    known = count - round(test * count)
-    fitted = known - round(validation * known)
+    known = count - round(shares[0] * count)
+    fitted = known - round(shares[1] * known)
     return (position >= fitted).astype(int) + (position >= known)
 
 
-def _breaks(times: np.ndarray, node: np.ndarray) -> np.ndarray:
-    """True for each row that does not follow the row above it: another node begins, or a gap lies between."""
-    result = np.ones(len(times), dtype=bool)
-    borders = np.flatnonzero(node[1:] != node[:-1]) + 1
-    for first, last in zip([0, *borders], [*borders, len(times)], strict=True):
-        steps = np.diff(times[first:last])
-        if len(steps):
-            usual = steps[0] if (steps == steps[0]).all() else np.median(steps)  # a median takes longer
-            # whoever polls every five minutes is a second early or late at times, and no row is missing then
-            result[first + 1 : last] = np.abs(steps - usual) > JITTER * usual
-    return result
+def _scaler(rows: np.ndarray) -> MinMaxScaler:
+    """The scaler of features. One that is constant in ``rows`` is held at 0, whatever it is later.
+
+    Its weights could not be learnt, so what it does later would be multiplied by numbers drawn at random.
+    """
+    scaler = MinMaxScaler().fit(rows)
+    flat = _flat(rows)
+    scaler.scale_[flat] = _HELD
+    scaler.min_[flat] = -scaler.data_min_[flat] * _HELD
+    return scaler
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """[columns]: True for those without a span, rounding aside."""
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    return high - low <= 1e-9 * np.maximum(np.abs(low), np.abs(high))
+
+
+def _tell_of_columns(
+    frame: pd.DataFrame,
+    features: list[str],
+    target: str,
+    columns: tuple[np.ndarray, np.ndarray],
+    scaled: tuple[np.ndarray, np.ndarray],
+    test: np.ndarray,
+) -> None:
+    """Warn of columns whose scale, known from the rows before the test part, does not fit the test part."""
+    if not test.any():
+        return
+    values = np.column_stack(columns)
+    flat = _flat(values[~test])
+    moves = flat & ~_flat(values)
+    most = np.fmax.reduce(np.abs(np.column_stack(scaled)[test]))
+    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
+    for name, still, alive, far in zip(kinds, flat, moves, most, strict=True):
+        if alive:
+            result = (
+                "errors are in its unit" if name.startswith("target") else "it is held at 0, as if left out"
+            )
+            told = f"is constant in the rows before the test part and moves in it: {result}"
+        elif far > _FAR and not still:
+            told = f"reaches {far:.3g} in the test part, on the scale 0 .. 1 of the rows before it"
+        else:
+            continue
+        warnings.warn(f"{origin_of(frame)}: {name} {told}.", stacklevel=3)
+
+
+def _tell_of_nodes(
+    frame: pd.DataFrame,
+    names: pd.Index,
+    number: np.ndarray,
+    starts: np.ndarray,
+    part: np.ndarray,
+    test: float,
+) -> None:
+    """Warn of nodes without a window (they begin at ``starts``) before the test part, or in it."""
+    learnt, judged = (
+        np.bincount(number[starts[chosen]], minlength=len(names)) > 0
+        for chosen in (part[starts] < 2, part[starts] == 2)
+    )
+    lost = {"before the test part: they are not learnt from": ~learnt}
+    if test:
+        lost["in the test part: they are not judged"] = ~judged
+    for what, missing in lost.items():
+        if count := int(missing.sum()):
+            few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (count > NAMED)
+            warnings.warn(
+                f"{origin_of(frame)}: {count} of {len(names)} nodes ({few}) have no window {what}. "
+                "With split='node' each node is tested on its own last rows.",
+                stacklevel=3,
+            )
 
 
 def _usable(scaled: np.ndarray, y: np.ndarray, window: int, horizon: int) -> np.ndarray:
@@ -368,18 +403,11 @@ def _windows(
     if not len(starts):
         empty = np.empty((0, window, scaled.shape[1]))
         return Windows(empty, np.empty((0, horizon)), times[:0], nodes[:0], y[:0])
-    chosen = _as_slice(starts)
-    ahead = _as_slice(starts + window)
+    chosen = as_slice(starts)
+    ahead = as_slice(starts + window)
     x = sliding_window_view(scaled, window, axis=0).transpose(0, 2, 1)[chosen]
     targets = sliding_window_view(y, horizon)[ahead]
-    return Windows(x, targets, times[ahead], nodes[chosen], y[_as_slice(starts + window - 1)])
-
-
-def _as_slice(index: np.ndarray) -> np.ndarray | slice:
-    """A slice where the index counts up by one, since numpy copies for an index array and not for a slice."""
-    if len(index) and index.dtype != bool and (np.diff(index) == 1).all():
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
+    return Windows(x, targets, times[ahead], nodes[chosen], y[as_slice(starts + window - 1)])
 
 
 def _too_few(

@@ -9,22 +9,20 @@ chosen for irregular sampling, which interpolates between neighbours at most ``l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from vdslib import numerals
+from vdslib.checking import check
 from vdslib.damage import FAULTS, Report, Work
-from vdslib.schema import (
-    COLUMNS,
-    DECIMAL_COMMA,
-    MISSPELT,
-    Column,
-    TelemetryError,
-    check,
-    check_header,
-)
-from vdslib.units import FACTORS, YEARS, Doubt, doubts, to_utc
+from vdslib.errors import TelemetryError
+from vdslib.forms import stated
+from vdslib.schema import COLUMNS, Column, check_header, is_empty, named, with_notes
+from vdslib.times import YEARS, Counted, counted, explaining_zone, from_numbers, to_utc
+from vdslib.units import FACTORS, PLAUSIBLE, Doubt, doubts
 
 __all__ = ["inspect", "repair"]
 
@@ -88,13 +86,13 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
     if work.frame.empty:
         raise TelemetryError(
             f"{work.origin}: no row is left of {work.rows}: {report.reasons()}. "
-            "Look at the report of telemetry.validate, and choose other policies."
+            "Correct these rows, or choose other policies."
         )
     result = check(work.frame, work.origin)
-    stated = {name: unit for name, unit in work.units.items() if name in result}
+    converted = {name: unit for name, unit in work.units.items() if name in result}
     result.attrs = {**work.attrs, "origin": work.origin}
-    if stated:
-        result.attrs["units"] = {**work.done_units, **stated}
+    if converted:
+        result.attrs["units"] = {**work.done_units, **converted}
     return result, report
 
 
@@ -104,36 +102,50 @@ def _header(work: Work) -> None:
         if str(name).startswith(MARKS):
             work.note_column("byte_order_mark", str(name).lstrip("\ufeff").removeprefix(MARKS[1]), work.rows)
     plain = {n: str(n).lstrip("\ufeff").removeprefix(MARKS[1]) for n in work.frame.columns}
-    work.frame = work.frame.rename(columns=plain).rename(columns=MISSPELT)
+    work.frame, notes = named(work.frame.rename(columns=plain))
+    work.attrs.update(with_notes(work.attrs, notes))
     check_header(work.frame, work.origin)
 
 
 def _times(work: Work) -> None:
     """Nodes as texts, times in UTC; rows without one of them are left out."""
     nodes, raw = work.frame["node"], work.frame["timestamp"]
-    nameless = _nothing(nodes)
-    nodes = nodes.astype(str).mask(nameless, "")
-    unit = work.units.get("timestamp", "")
-    times = to_utc(raw, nodes, work.zone, unit)
-    if isinstance(times, Doubt):
-        work.doubt(times)  # only a report goes on, with the unit that fits, if there is one
-        times = to_utc(raw, nodes, work.zone, times.fitting[0] if times.fitting else "any")
-    assert not isinstance(times, Doubt)
+    nameless = is_empty(nodes)
+    nodes = nodes.astype(str).str.strip().mask(nameless, "")
+    times, since = to_utc(raw, nodes, work.zone), _since_1970(work, raw)
+    if since is not None:
+        times = replace(times, utc=times.utc.fillna(since))
+    unclear = times.twice | times.never
     work.frame = work.frame.assign(node=nodes, timestamp=times.utc)
     if times.naive.any():
         work.note_column("time_zone", "timestamp", int(times.naive.sum()), f"taken as {work.zone or 'UTC'}")
+        work.wall = work.wall if work.zone else raw
     timeless = times.utc.isna()
     timeless &= _plain(raw.where(timeless)).isin(EMPTY)
-    wrong = ~timeless & ~times.unclear & ~times.utc.between(*YEARS)
+    wrong = ~timeless & ~unclear & ~times.utc.between(*YEARS)
     _drop_values(
         work,
         [
             ("empty", "node", nameless),
             ("empty", "timestamp", timeless),
             ("invalid", "timestamp", wrong),
-            ("time_zone", "timestamp", times.unclear),
+            ("time_zone", "timestamp", unclear),
         ],
     )
+
+
+def _since_1970(work: Work, raw: pd.Series) -> pd.Series | None:
+    """Times that are numbers, in UTC; None where there are none. A unit that is not clear is refused."""
+    numbers = counted(raw)
+    if not numbers.notna().any():
+        return None
+    since = from_numbers(numbers, work.units.get("timestamp", ""))
+    if not isinstance(since, Counted):
+        return since
+    work.doubt(Doubt("timestamp", "", since.reason, since.remedy, since.rows))
+    # only a report goes on, with the unit that fits, if there is one
+    again = from_numbers(numbers, since.fitting[0]) if since.fitting else since
+    return None if isinstance(again, Counted) else again
 
 
 def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]]) -> None:
@@ -148,16 +160,16 @@ def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]]) -> None
 
 def _values(work: Work) -> None:
     """The values of all declared columns: typed, in the schema's units, and such that the schema accepts them."""
-    findings = []
+    findings, texts = [], work.frame
     for name in [
         each for each in work.frame.columns if each in COLUMNS and each not in ("node", "timestamp")
     ]:
         column, values = COLUMNS[name], work.frame[name]
         if column.kind == "text":
-            empty, wrong = _nothing(values), pd.Series(False, index=values.index)
+            empty, wrong = is_empty(values), pd.Series(False, index=values.index)
             values = values.astype(str)
         else:
-            values, empty = _numbers(work, values)
+            values, empty = _numbers(work, values, texts)
             wrong = ~empty & _refused(values, column)
         if empty.all() and not column.required and not column.may_be_empty:
             work.note_column("absent", name, len(values))
@@ -172,27 +184,24 @@ def _values(work: Work) -> None:
     _drop_values(work, findings)
 
 
-def _nothing(values: pd.Series) -> pd.Series:
-    """Which texts are empty, as the schema takes it."""
-    empty = [value for value in values.dropna().unique() if str(value).strip().lower() in ("", "nan")]
-    return values.isna() | values.isin(empty)
-
-
 def _plain(values: pd.Series) -> pd.Series:
     """Values as texts without space around, in small letters."""
     return values.astype(str).str.strip().str.lower().fillna("")
 
 
-def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """A column as floats in the schema's unit, NaN where there is no number; and where nothing was written."""
+def _numbers(work: Work, values: pd.Series, texts: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """A column as floats in the schema's unit, NaN where there is no number; and where nothing was written.
+
+    ``texts`` is the whole table as it was given.
+    """
     name = str(values.name)
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     empty = numbers.isna()
     if empty.any() and not pd.api.types.is_numeric_dtype(values):
         text = _plain(values.where(empty))
-        comma = empty & text.str.fullmatch(DECIMAL_COMMA)
-        work.note("decimal_comma", name, comma)
-        numbers = numbers.fillna(pd.to_numeric(text.where(comma).str.replace(",", ".", regex=False)))
+        comma = empty & numerals.have_commas(text)
+        if comma.any():
+            numbers = numbers.fillna(_with_comma(work, text.rename(name), comma, texts))
         empty &= text.isin(EMPTY)
     unit = COLUMNS[name].unit
     stated = unit if name in work.done_units else work.units.get(name, "")
@@ -201,6 +210,21 @@ def _numbers(work: Work, values: pd.Series) -> tuple[pd.Series, pd.Series]:
     for doubt in doubts(numbers, work.frame["node"], stated):
         work.doubt(doubt)
     return numbers, empty
+
+
+def _with_comma(work: Work, text: pd.Series, comma: pd.Series, texts: pd.DataFrame) -> pd.Series:
+    """The numbers with a comma, taken as a decimal point; refused where it may stand between thousands."""
+    name = str(text.name)
+    means = numerals.comma_means(text[comma], PLAUSIBLE.get(COLUMNS[name].unit, (0, np.inf))[1])
+    numeric = [each for each in texts if each in COLUMNS and COLUMNS[each].kind not in ("time", "text")]
+    decimal = not means and not numerals.have_points(texts[numeric])
+    signs = ["thousands", *(["decimal"] if decimal else [])]
+    ways = " or ".join(stated(sign, ",") for sign in signs)
+    work.note(
+        "decimal_comma", name, comma, refused="" if means == "decimal" else f"Read the file with {ways}."
+    )
+    sign = "" if means == "thousands" else "."
+    return pd.to_numeric(text.where(comma).str.replace(",", sign, regex=False), errors="coerce")
 
 
 def _refused(values: pd.Series, column: Column) -> pd.Series:
@@ -231,10 +255,11 @@ def _clock(work: Work) -> None:
         late = time > time[::-1].groupby(node[::-1]).cummin()[::-1]
         counts = early.groupby(node).transform("sum"), late.groupby(node).transform("sum")
         wrong = early.where(counts[0] <= counts[1], late)
-        if work.policy("clock_back") == "sort":
-            work.note("clock_back", "timestamp", wrong)
-        else:
-            work.drop("clock_back", "timestamp", wrong)
+        gone = wrong & (work.policy("clock_back") != "sort")
+        zone = explaining_zone(work.wall.reindex(time.index), node) if len(work.wall) else ""
+        put_back = f"; if clocks were put back from summer time then, state {stated('zone', zone)}"
+        work.note("clock_back", "timestamp", wrong, gone, detail=lambda rows: put_back if zone else "")
+        work.leave_out(gone)
     work.frame = work.frame.sort_values(["node", "timestamp"], kind="stable")
     keep = {"last": "last", "drop": False}.get(work.policy("repeated_time"), "first")
     work.drop("repeated_time", "timestamp", work.frame.duplicated(["node", "timestamp"], keep=keep))  # type: ignore[arg-type]

@@ -12,11 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from vdslib import experiments, runs
+from vdslib import experiments, files, runs
 from vdslib.experiments import NotebookError
 from vdslib.lost import is_curve, is_error
 
 __all__ = [
+    "column",
+    "differs",
     "first_metric",
     "flatten",
     "is_curve",
@@ -29,6 +31,7 @@ __all__ = [
     "shown",
     "state",
     "table",
+    "texts",
     "varied",
     "write",
 ]
@@ -38,6 +41,11 @@ STYLE = (
     "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px} "
     "div.code_cell:not(:has(div.output)) {display: none}"
 )
+
+
+# columns of the table itself, and of the settings ranked by it, which a parameter may be called, too
+OWN = ("id", "state", "seconds", "cell_seconds", "inputs", "error")
+RANKED = ("rank", "count", "mean", "std", "min", "max")
 
 
 def is_number(value: Any) -> bool:
@@ -94,16 +102,20 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     told apart), one column for each parameter and each single result, and ``error``, the last line of what a failed run
     said, or the errors that are no numbers. A run that has such is not done: it diverged (`vdslib.lost`).
 
-    A result that has the name of a parameter gets ``result.`` before it. Raises NotebookError where there are none.
+    A parameter that is called as one of these, or as a column of `ranked`, gets ``parameter.`` before its name; a
+    result that is called as one of these or as a parameter of any run gets ``result.``. Raises NotebookError where there
+    are no runs.
     """
     place = runs.Place(out, experiment)
     done, failed = place.read(runs.DONE), place.read(runs.FAILED)
     if not done and not failed:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
     parameters, results = place.read("parameters.json"), place.read("results.json")
+    columns = {key: column(key) for given in parameters.values() for key in given}
+    taken = {*OWN, *columns.values()}
     rows = []
     for name, about in sorted({**failed, **done}.items(), key=lambda item: (item[1]["started"], item[0])):
-        given = {key: _cell(value) for key, value in parameters.get(name, {}).items()}
+        given = {columns[key]: _cell(value) for key, value in parameters.get(name, {}).items()}
         row = {
             "id": name,
             "state": state(about) if name in done else "failed",
@@ -113,15 +125,21 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             **given,
         }
         found = flatten(recorded(results.get(name, {}))) if name in done else {}
-        row |= {f"result.{k}" if k in row or k == "error" else k: v for k, v in found.items()}
+        row |= {
+            f"result.{key}" if {key, key.removeprefix("result.")} & taken else key: value
+            for key, value in found.items()
+        }
         said = about.get("error", "").strip().rpartition("\n")[2]
         lost = f"no numbers: {', '.join(about['lost'])}" if about.get("lost") else ""
         rows.append(row | {"error": said or lost})
     frame = pd.DataFrame(rows)
-    frame.attrs["parameters"] = [
-        name for name in frame if any(name in given for given in parameters.values())
-    ]
+    frame.attrs["parameters"] = [name for name in frame if name in columns.values()]
     return frame[[name for name in frame if name != "error"] + ["error"]]
+
+
+def column(parameter: str) -> str:
+    """The column of a parameter in the table of runs."""
+    return f"parameter.{parameter}" if parameter in (*OWN, *RANKED) else parameter
 
 
 def state(about: Mapping[str, Any]) -> str:
@@ -134,14 +152,33 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list) else value
 
 
+def texts(values: pd.Series) -> pd.Series:
+    """Values of a column as text, by which runs are told apart: one that is missing is a value, ``none``.
+
+    Whole numbers are written alike, whether or not a missing value beside them made the column one of floats.
+    """
+    there = values[values.notna()].astype(object).map(_text)
+    missing = "none" if "none" not in set(there) else "(none)"
+    return there.reindex(values.index, fill_value=missing)
+
+
+def _text(value: Any) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def differs(values: pd.Series) -> bool:
+    """Whether the runs of a table differ in a column."""
+    return texts(values).nunique() > 1
+
+
 def varied(frame: pd.DataFrame) -> list[str]:
     """Parameters that differ between the runs of a table, but for seeds."""
-    return [n for n in frame.attrs["parameters"] if "seed" not in n and frame[n].astype(str).nunique() > 1]
+    return [name for name in frame.attrs["parameters"] if "seed" not in name and differs(frame[name])]
 
 
 def measures(frame: pd.DataFrame) -> list[str]:
     """Results of a table that are numbers, in their order."""
-    others = {*frame.attrs["parameters"], "id", "state", "seconds", "cell_seconds", "error"}
+    others = {*frame.attrs["parameters"], *OWN}
     numbers = frame.select_dtypes("number")
     return [str(name) for name in numbers if name not in others]
 
@@ -156,17 +193,17 @@ def first_metric(frame: pd.DataFrame) -> str:
 
 def ranked(frame: pd.DataFrame, settings: list[str], metric: str, largest: bool = False) -> pd.DataFrame:
     """Settings, the best first: number of runs, mean, standard deviation, least and largest value of a result."""
-    keys = [frame[name].astype(str) for name in settings] or [pd.Series("all", frame.index, name="runs")]
-    groups = frame.groupby(keys)[metric].agg(["count", "mean", "std", "min", "max"])
+    keys = [texts(frame[name]) for name in settings] or [pd.Series("all", frame.index, name="runs")]
+    groups = frame.groupby(keys)[metric].agg(list(RANKED[1:]))
     return groups.sort_values("mean", ascending=not largest).reset_index()
 
 
 def shown(frame: pd.DataFrame) -> str:
     """A table as text: the columns that differ between runs, so that it fits a screen."""
-    columns = [
-        name for name in frame if name == "id" or len(frame) == 1 or frame[name].astype(str).nunique() > 1
-    ]
-    return frame[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
+    columns = [name for name in frame if name == "id" or len(frame) == 1 or differs(frame[name])]
+    # None would be written as such
+    there = frame[columns].where(frame[columns].notna(), math.nan)
+    return there.to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
 
 
 def report(experiment: str, out: str | Path, page: Path, metric: str = "", largest: bool = False) -> None:
@@ -185,7 +222,7 @@ def report(experiment: str, out: str | Path, page: Path, metric: str = "", large
         script.decompose()
     text = str(html).replace("</head>", f"<style>{STYLE}</style></head>", 1)
     try:
-        page.write_text(text, encoding="utf-8")
+        files.save(page, text)
     except OSError as error:
         raise NotebookError(f"cannot write {page}: {error.strerror}") from None
 
@@ -194,11 +231,12 @@ def write(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table by the ending of the file, .csv or .parquet; NotebookError for another ending or folder."""
     path = Path(path)
     try:
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False)
-        elif path.suffix == ".parquet":
-            frame.to_parquet(path, index=False)
-        else:
+        if path.suffix not in (".csv", ".parquet"):
             raise NotebookError(f"cannot write {path}: the ending must be .csv or .parquet")
+        with files.atomic(path) as temporary:
+            if path.suffix == ".csv":
+                frame.to_csv(temporary, index=False)
+            else:
+                frame.to_parquet(temporary, index=False)
     except OSError as error:
         raise NotebookError(f"cannot write {path}: {error.strerror or error}") from None

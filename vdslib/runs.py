@@ -11,16 +11,14 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import logging
 import os
 import re
 import shutil
 import socket
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +26,7 @@ from typing import Any
 
 import joblib
 
-from vdslib import _computer, experiments, fingerprints, lost, scales
+from vdslib import _computer, _logs, experiments, fingerprints, handing, lost, scales
 from vdslib.places import DONE, FAILED, Place
 
 __all__ = [
@@ -57,12 +55,16 @@ THREADS = (
 
 @dataclass(frozen=True)
 class Run:
-    """A run to make: ``parameters`` are complete but for ``results_dir``; ``handed`` is that folder, or empty."""
+    """A run to make: ``parameters`` are complete but for ``results_dir``; ``handed`` is that folder, or empty.
+
+    ``files`` has the SHA-256 of the files that parameters name, by path.
+    """
 
     id: str
     notebook: str
     parameters: Mapping[str, Any]
     inputs: str
+    files: Mapping[str, str]
     handed: str = ""
 
 
@@ -82,30 +84,54 @@ class Subject:
     path: Path
     declared: tuple[experiments.Parameter, ...]
     inputs: str
-    data: Mapping[str, str]
-    loads: bool
 
     def run(self, given: Mapping[str, Any]) -> Run:
-        """The run with these parameters, the others at their defaults; ParameterError where one is refused."""
+        """The run with these parameters, the others at their defaults; ParameterError where one is refused.
+
+        Each run on telemetry that is measured anew has an id of its own. TelemetryError for an unknown source.
+        """
         checked = experiments.check_against(self.declared, given, self.path.stem)
         values = {parameter.name: parameter.default for parameter in self.declared} | checked
         # where results go does not change them
         handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
-        parts = [self.inputs, json.dumps(values, sort_keys=True), *self.files(values).values()]
-        if self.loads and handed:
-            parts += [
-                f"{path.name} {fingerprints.of_file(path)}" for path in sorted(Path(handed).glob("*.json"))
-            ]
+        handed = str(Path(handed).absolute()) if handed else ""
+        files, live = self.files(values)
+        parts = [self.inputs, json.dumps(values, sort_keys=True), *files.values()]
+        parts += [f"{name} {value}" for name, value in earlier_results(self.path, handed).items()]
+        parts += [uuid.uuid4().hex] if live else []
         name = fingerprints.digest(*parts)[:16]
-        return Run(name, str(self.path.resolve()), values, self.inputs, str(handed))
+        return Run(name, str(self.path.resolve()), values, self.inputs, files, handed)
 
-    def files(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Fingerprints of the files that parameters name: telemetry, and those declared as files."""
-        found = {values["telemetry"]: _of_telemetry(values["telemetry"])} if "telemetry" in values else {}
-        for parameter in self.declared:
-            if parameter.file and values[parameter.name]:
-                found[values[parameter.name]] = _of_file(Path(values[parameter.name]))
-        return found
+    def files(self, values: Mapping[str, Any]) -> tuple[dict[str, str], bool]:
+        """SHA-256 of the files that parameters name, telemetry and those declared as files, and whether the
+        telemetry is measured anew each time."""
+        named = [values[p.name] for p in self.declared if p.file and values[p.name] not in ("", None)]
+        behind = _behind(str(values["telemetry"])) if values.get("telemetry") else []
+        return fingerprints.of_files(Path(path) for path in [*(behind or []), *named]), behind is None
+
+
+def _behind(telemetry: str) -> list[Path] | None:
+    """Files that telemetry comes from; None where it is measured anew. "recorded" is among the project's own."""
+    if telemetry == "recorded":
+        return []
+    if os.path.isfile(telemetry):  # false, not an error, for what cannot be a path
+        return [Path(telemetry)]
+    from vdslib import sources  # takes a second to import
+
+    return sources.files(telemetry)
+
+
+def earlier_results(notebook: Path, handed: str | Path) -> dict[str, str]:
+    """SHA-256 of the results in a folder that a notebook may read, by chapter: neither its own nor those of chapters
+    that come after it."""
+    if not handed:
+        return {}
+    makers, later = handing.makers(handed), experiments.from_on(notebook)
+    return {
+        path.stem: fingerprints.of_file(path)
+        for path in sorted(Path(handed).glob("[!.]*.json"))
+        if makers.get(path.stem, path.stem) not in later
+    }
 
 
 def subject(notebook: str | Path) -> Subject:
@@ -115,56 +141,17 @@ def subject(notebook: str | Path) -> Subject:
         raise experiments.NotebookError(
             f"{notebook} reads other runs, which its own id would not follow: vds results EXPERIMENT --report FILE"
         )
-    root = experiments.root()
-    files = [path, root / "requirements.lock", *(root / "vdslib").rglob("*.py"), *(root / "data").glob("*")]
-    return _subject(path, max(file.stat().st_mtime_ns for file in files))
-
-
-@functools.lru_cache(maxsize=8)
-def _subject(path: Path, changed: int) -> Subject:
-    """A notebook; ``changed``, when it or what it may need last was, keeps an older state out of the cache."""
-    declared = tuple(experiments.parameters(path))
-    content = experiments.read(path)
-    rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
+    root, content = experiments.root(), experiments.read(path)
     # parameters count by their values, so that a comment may be bettered
-    cells, tree = (
-        fingerprints.code_cells({"cells": rest}),
-        fingerprints.syntax(fingerprints.code_cells(content)),
+    rest = [cell for cell in content["cells"] if "parameters" not in cell["metadata"].get("tags", [])]
+    inputs = fingerprints.digest(
+        *fingerprints.code_cells({"cells": rest}),
+        json.dumps(fingerprints.of_project(root)),
+        fingerprints.environment(root),
+        *fingerprints.own_code().values(),
+        *fingerprints.modules_beside(path.parent, Path.cwd()),
     )
-    root, known = experiments.root(), fingerprints.modules(experiments.root())
-    needed = {name: fingerprints.of_file(known[name]) for name in sorted(fingerprints.closure(tree, known))}
-    data = {file.name: fingerprints.of_file(file) for file in fingerprints.data_files(root, tree)}
-    base = fingerprints.digest(
-        *cells,
-        json.dumps([needed, data]),
-        fingerprints.of_file(root / "requirements.lock"),
-        "{}.{}".format(*sys.version_info),
-    )
-    return Subject(path, declared, base, data, fingerprints.reads_results(tree))
-
-
-def _of_telemetry(text: str) -> str:
-    """Fingerprint of the files that a telemetry parameter names; a source elsewhere counts by its address alone."""
-    for candidate in (Path(text), Path(text.partition(":")[2])):
-        if candidate.name and candidate.is_file():
-            return _of_file(candidate)
-        if candidate.name and candidate.is_dir():  # a store may be too large to read
-            files = sorted(path for path in candidate.rglob("*") if path.is_file())
-            return fingerprints.digest(*(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files))
-    return ""
-
-
-def _of_file(path: Path) -> str:
-    """Fingerprint of a file, read once for all runs of a plan; empty where there is none."""
-    if not path.is_file():
-        return ""
-    status = path.stat()
-    return _of_state(path.absolute(), status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _of_state(path: Path, size: int, changed: int) -> str:
-    return fingerprints.of_file(path)
+    return Subject(path, tuple(experiments.parameters(path)), inputs)
 
 
 Executor = Callable[[Run, Path, Mapping[str, str]], None]
@@ -242,65 +229,58 @@ def _errors_lost(path: Path) -> list[str]:
 def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool = False) -> None:
     """Execute the notebook of a run into ``folder``: notebook, results, figures, log.
 
-    Raises NotebookError where a cell fails, or where this computer's notebook, vdslib, data or lock are not those
-    that the run was planned with.
+    Raises NotebookError where a cell fails, or where what the run depends on is not, here and now, what it was
+    planned with.
     """
-    if subject(run.notebook).inputs != run.inputs:
-        raise experiments.NotebookError(
-            f"{run.notebook}: the notebook, vdslib, data or lock on {socket.gethostname()} are not those that the run "
-            "was planned with. Bring them to the same state and start again."
-        )
-    results, notebook = folder / "results", folder / "notebook.ipynb"
+    _check_plan(run)
+    results, earlier, notebook = folder / "results", folder / "earlier", folder / "notebook.ipynb"
     results.mkdir()
-    before = {}
-    if run.handed and subject(run.notebook).loads:
-        before = experiments.load(run.handed)
-        for chapter, values in before.items():
-            experiments.record(chapter, values, results)
-    with _log(folder / "log.txt"):
+    earlier.mkdir()
+    for chapter in earlier_results(Path(run.notebook), run.handed):
+        shutil.copy(Path(run.handed, f"{chapter}.json"), earlier)
+    with _logs.kept(folder / "log.txt") as log:
         try:
             experiments.run(
                 run.notebook,
                 run.parameters,
                 notebook,
                 progress=progress and None,
-                environment={**variables, "VDS_RESULTS": str(results)},
+                environment={
+                    **variables,
+                    "VDS_RESULTS": str(results),
+                    "VDS_EARLIER_RESULTS": str(earlier),
+                },
             )
+        except Exception as error:
+            log.error("%s", _plain(str(error)))
+            raise
         finally:
+            shutil.rmtree(earlier)
             scales.mark(notebook, Path(run.notebook).stem, run.parameters)
             _keep_figures(notebook, folder / "figures")
-    found = {name: values for name, values in experiments.load(results).items() if before.get(name) != values}
-    _write(folder / "results.json", found)
+    _write(folder / "results.json", dict(handing.load(results)))
     shutil.rmtree(results)
+
+
+def _check_plan(run: Run) -> None:
+    """NotebookError where this computer does not have what a run was planned with."""
+    if subject(run.notebook).inputs != run.inputs:
+        raise experiments.NotebookError(
+            f"{run.notebook}: the notebook, modules beside it, vdslib, data or lock on {socket.gethostname()} are not "
+            "those that the run was planned with. Bring them to the same state and start again."
+        )
+    if changed := [name for name, value in run.files.items() if fingerprints.of_file(Path(name)) != value]:
+        raise experiments.NotebookError(
+            f"{changed[0]}: the file on {socket.gethostname()} is not what it was when the run was planned. "
+            "Start again."
+        )
 
 
 def hand_on(place: Place, run: Run) -> None:
     """Put the results of a finished run into the folder that other chapters read, where one was given."""
     if run.handed:
-        for chapter, values in json.loads(
-            place.files.cat_file(f"{place.folder(run.id)}/results.json")
-        ).items():
-            experiments.record(chapter, values, run.handed)
-
-
-@contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """Keep what papermill reports, with times."""
-    logger, handler = logging.getLogger("papermill"), logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    except Exception as error:
-        logger.error("%s", _plain(str(error)))
-        raise
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-        logger.level, logger.propagate = before
+        made = json.loads(place.files.cat_file(f"{place.folder(run.id)}/results.json"))
+        handing.hand_on(made, run.handed, Path(run.notebook).stem)
 
 
 def _plain(text: str) -> str:
@@ -343,12 +323,10 @@ def _write(path: Path, content: Any) -> None:
 def environment(run: Run, threads: int = 0) -> dict[str, Any]:
     """What a run ran on: versions, processor, commit, checksums of its data, seeds."""
     seeds = {name: value for name, value in run.parameters.items() if "seed" in name}
-    data: dict[str, str] = {}
-    if Path(run.notebook).is_file():
-        about = subject(run.notebook)
-        data = {**about.data, **{name: value for name, value in about.files(run.parameters).items() if value}}
-    return _computer.describe(experiments.root()) | {
+    root = experiments.root()
+    data = {path.name: fingerprints.of_file(path) for path in sorted((root / "data").glob("*"))}
+    return _computer.describe(root) | {
         "threads": threads or joblib.cpu_count(),
-        "data": data,
+        "data": data | {path: value for path, value in run.files.items() if value},
         "seeds": seeds,
     }

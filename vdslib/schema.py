@@ -1,4 +1,4 @@
-"""The schema of telemetry: what the columns mean, and the strict check that every table passes.
+"""The schema of telemetry: what the columns mean, and by which names they go.
 
 Telemetry is a table with one row per timestamp and node. The paper (section 2) collects CPU, memory, disc and
 network usage together with the productivity and the configuration of the system; ``COLUMNS`` is the one
@@ -8,12 +8,19 @@ source that cannot measure an optional column leaves the column out; nothing is 
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+
+from vdslib import times
+from vdslib.errors import TelemetryError, Way
+from vdslib.forms import stated
 
 __all__ = [
     "COLUMNS",
@@ -22,19 +29,20 @@ __all__ = [
     "SYSTEM",
     "Column",
     "TelemetryError",
-    "check",
+    "check_header",
     "data_dictionary",
+    "is_empty",
     "located",
+    "named",
     "origin_of",
+    "with_notes",
 ]
 
 SYSTEM = "system"  # the name that the series over all nodes has in the column ``node``
 MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading, never written
-DECIMAL_COMMA = r"[+-]?\d*,\d+"
-
-
-class TelemetryError(ValueError):
-    """Telemetry that cannot be used. The message names file, column, row and what to do about it."""
+# Columns that pandas makes out of its row labels: without a name, and with one of its own.
+NAMELESS = r"Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|"
+LABELS = r"index|level_\d+"
 
 
 @dataclass(frozen=True)
@@ -136,36 +144,58 @@ def data_dictionary() -> pd.DataFrame:
     )
 
 
-def check(frame: pd.DataFrame, origin: str = "", *, lines: bool = False) -> pd.DataFrame:
-    """Check a table strictly, and return it with the types of ``SCHEMA``, sorted by node and time.
+def with_notes(attrs: Mapping[Any, Any], notes: Sequence[str]) -> dict[Hashable, Any]:
+    """The notes of a table with more of them, as ``attrs`` has them; nothing where there are none."""
+    every = list(dict.fromkeys([*attrs.get("notes", []), *notes]))
+    return {"notes": every} if every or "notes" in attrs else {}
 
-    The first fault is an error; ``telemetry.validate`` finds them all and ``telemetry.repair`` mends them.
-    ``origin`` names the table in messages; ``lines`` says that it is a text file whose lines they may count.
-    Columns that are not declared are kept, as numbers where they are numbers. Times without an offset are
-    taken as UTC. ``attrs`` are kept. Raises TelemetryError naming file, column, row and remedy.
+
+# ------------------------------------------------------------------------------------ names of columns
+
+
+def named(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table with our names, and notes on what was taken for what.
+
+    Space around a name, capitals, and spaces or dashes for underscores make no other column. Columns without a
+    name are left out, and so are row numbers called index: both are labels that pandas gave to rows.
     """
-    origin, attrs = origin or origin_of(frame), frame.attrs
-    frame = frame.rename(columns=MISSPELT).reset_index(drop=True)
-    check_header(frame, origin)
-    typed = pd.DataFrame({name: _typed(frame[name], origin, lines) for name in frame.columns})
-    try:
-        SCHEMA.validate(typed, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        case = cases.loc[cases["index"].astype(float).idxmin()]  # the first row that fails
-        value = "is empty" if case["check"] == "not_nullable" else f"{case['failure_case']} {case['check']}"
-        remedy = "Correct the value, or leave out the row."
-        raise located(origin, case["column"], int(case["index"]), value, remedy, lines) from None
-    settings = [name for name in COLUMNS if name not in MEASURED]
-    if typed.select_dtypes("number").columns.difference(settings).empty:
-        raise TelemetryError(
-            f"{origin}: no column of row 0 (the header) is a measurement; it has "
-            f"{', '.join(map(str, frame.columns))}. Add or rename at least one, as {', '.join(MEASURED)}."
-        )
-    _check_order(typed, origin, lines)
-    typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
-    typed.attrs = {**attrs, "origin": origin}
-    return typed
+    notes, names = [], {}
+    for column in frame.columns:
+        plain = str(column).strip()
+        ours = re.sub(r"[\s-]+", "_", plain.lower())
+        ours = MISSPELT.get(ours, ours)
+        names[column] = ours if ours in COLUMNS else plain
+        if ours in COLUMNS and plain not in (ours, *MISSPELT):
+            notes.append(f"column {plain!r} is taken as {ours}")
+    left_out = []
+    for column, plain in names.items() if frame.columns.is_unique else ():
+        nameless = re.fullmatch(NAMELESS, plain) is not None
+        if nameless or (re.fullmatch(LABELS, plain) and _are_row_numbers(frame[column])):
+            left_out.append(column)
+            what = "column without a name" if nameless else f"column {plain!r}, which numbers the rows,"
+            if not is_empty(frame[column]).all():
+                notes.append(f"the {what} is left out; give it another name if it was measured")
+    notes += [note for plain in names.values() if (note := _near(plain, set(names.values())))]
+    return frame.drop(columns=left_out).rename(columns=names), notes
+
+
+def _near(plain: str, there: set[str]) -> str:
+    """A note on a column whose name is nearly one of ours that is not there; else nothing."""
+    absent = [name for name in COLUMNS if name not in there]
+    near = difflib.get_close_matches(plain.lower(), absent, n=1, cutoff=0.8)
+    if plain in COLUMNS or not near:
+        return ""
+    column = COLUMNS[near[0]]
+    unit = f" in {column.unit}" if column.unit else ""
+    return f"column {plain!r} is not taken as {near[0]}{unit}; if it is that, state {stated('column', plain, near[0])}"
+
+
+def _are_row_numbers(values: pd.Series) -> bool:
+    """Whether values rise by whole numbers from row to row, or begin again at 0 or 1 as joined tables do."""
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    step = numbers.diff().iloc[1:]
+    again = numbers.iloc[1:].isin([0, 1])
+    return bool((numbers % 1 == 0).all() and ((step >= 1) | again).all())
 
 
 def origin_of(frame: pd.DataFrame) -> str:
@@ -174,11 +204,32 @@ def origin_of(frame: pd.DataFrame) -> str:
 
 
 def located(
-    origin: str, column: str, row: int, problem: str, remedy: str, lines: bool = False
+    origin: str,
+    column: str,
+    row: int,
+    problem: str,
+    remedy: str,
+    lines: bool = False,
+    *,
+    ways: Sequence[Way] = (),
+    blamed: str = "",
 ) -> TelemetryError:
-    """The one form of all messages about a value; ``row`` is a 0-based position in the table."""
+    """The one form of all messages about a value; ``row`` is a 0-based position in the table.
+
+    ``ways`` and ``blamed`` are those of TelemetryError.
+    """
     line = f" (line {row + 2} of the file)" if lines else ""  # the header is line 1
-    return TelemetryError(f"{origin}: column '{column}', row {row + 1}{line}: {problem}. {remedy}")
+    message = f"{origin}: column '{column}', row {row + 1}{line}: {problem}. {remedy}"
+    return TelemetryError(message, ways, blamed, remedy)
+
+
+def is_empty(values: pd.Series) -> pd.Series:
+    """Which values are empty or NaN."""
+    empty = values.isna()
+    kinds = pd.api.types
+    if not (kinds.is_numeric_dtype(values) or kinds.is_datetime64_any_dtype(values)):  # as text takes long
+        empty |= values.astype(str).str.strip().str.lower().isin(["", "nan"])
+    return empty
 
 
 def check_header(frame: pd.DataFrame, origin: str) -> None:
@@ -193,62 +244,15 @@ def check_header(frame: pd.DataFrame, origin: str) -> None:
         if column.required and column.name not in frame:
             raise TelemetryError(
                 f"{origin}: column '{column.name}' is missing from row 0 (the header), which has "
-                f"{', '.join(map(str, frame.columns))}. Add or rename it ({described})."
+                f"{', '.join(map(str, frame.columns))}. Add or rename it ({described}).{_stand_in(frame, column)}"
             )
     if frame.empty:
         raise TelemetryError(f"{origin}: there is no row 1, only the header. Record the telemetry again.")
 
 
-def _typed(values: pd.Series, origin: str, lines: bool) -> pd.Series:
-    """A column converted to its declared type; the first value that cannot be converted is reported."""
-    name = str(values.name)
-    column = COLUMNS.get(name)
-    empty = values.isna()
-    kinds = pd.api.types
-    if not (kinds.is_numeric_dtype(values) or kinds.is_datetime64_any_dtype(values)):  # as text takes long
-        empty |= values.astype(str).str.strip().str.lower().isin(["", "nan"])
-    if column is not None and not column.may_be_empty and empty.any():
-        problem, remedy = "the value is empty or NaN", "Fill it in, or leave out the row."
-        raise located(origin, name, int(empty.argmax()), problem, remedy, lines)
-    if column is None:
-        numbers = pd.to_numeric(values.mask(empty), errors="coerce")
-        return values if (numbers.isna() & ~empty).any() else numbers.astype(float)
-    if column.kind == "text":
-        return values.astype(str)
-    result: pd.Series
-    if column.kind == "time":
-        times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
-        result, what = times.astype("datetime64[us, UTC]"), "a time. Write it like 2026-01-31T05:00:00Z"
-    else:
-        result = pd.to_numeric(values.mask(empty), errors="coerce").astype(float)
-        what = "a number. Write it with digits and a decimal point"
-    wrong = result.isna() & ~empty
-    if column.kind in ("count", "flag"):
-        wrong |= ~(np.isfinite(result) & (result % 1 == 0))
-        what = "a whole number. Write it with digits only"
-    if wrong.any():
-        row = int(wrong.argmax())
-        value, remedy = values.iloc[row], "Or leave out the row."
-        if re.fullmatch(DECIMAL_COMMA, str(value).strip()):
-            remedy = "If the comma is a decimal comma, read the file with decimal=','."
-        raise located(origin, name, row, f"{value!r} is not {what}", remedy, lines)
-    return result.astype("int64") if column.kind in ("count", "flag") else result
-
-
-def _check_order(frame: pd.DataFrame, origin: str, lines: bool) -> None:
-    """Every node's timestamps must rise from row to row; rows of different nodes may alternate."""
-    step = frame.groupby("node", sort=False)["timestamp"].diff()
-    zero = pd.Timedelta(0)
-    repeated = frame.duplicated(["node", "timestamp"]) | (step == zero)
-    wrong = repeated | (step < zero)
-    if not wrong.any():
-        return
-    row = int(wrong.argmax())
-    node, time = frame["node"].iloc[row], f"{frame['timestamp'].iloc[row]:%Y-%m-%dT%H:%M:%SZ}"
-    if repeated.iloc[row]:
-        problem = f"{time} is a duplicate: node {node} has a row for this time already"
-        remedy = "Keep one of the rows."
-    else:
-        problem = f"{time} goes backwards: it is before the previous row of node {node}"
-        remedy = "Sort the rows by time, if the clock was right."
-    raise located(origin, "timestamp", row, problem, remedy, lines)
+def _stand_in(frame: pd.DataFrame, column: Column) -> str:
+    """What to state where another column holds the times that are missing."""
+    if column.kind != "time" or frame.empty:
+        return ""
+    other = next((str(name) for name in frame if name not in COLUMNS and times.are_times(frame[name])), "")
+    return f" Column '{other}' has times: state {stated('column', other, column.name)}." if other else ""

@@ -50,7 +50,7 @@ def losses(
         with np.errstate(over="ignore"):  # the loss of a forecaster that diverged may be infinite
             found.setdefault(name, []).append((error**power).mean(axis=1))
     table = pd.DataFrame({name: np.mean(each, axis=0) for name, each in found.items()})
-    return table.groupby(pd.Index(windows.times, name="time")).mean(skipna=False)
+    return table.groupby(pd.Index(windows.moments(), name="time")).mean(skipna=False)
 
 
 class DieboldMariano(NamedTuple):

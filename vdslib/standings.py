@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,26 +21,38 @@ __all__ = ["coverages", "diverged", "fitted", "standings"]
 Models = Mapping[str, Forecasts | Sequence[Forecasts]]
 
 
-def fitted(data: Prepared) -> tuple[dict[str, Forecasts], dict[str, float]]:
-    """Every registered forecaster fitted on ``data.train_full``, by name, and the seconds that each took."""
+def fitted(data: Prepared, period: int = 0) -> tuple[dict[str, Forecasts], dict[str, float]]:
+    """Every registered forecaster fitted on ``data.train_full``, by name, and the seconds that each took.
+
+    ``period`` is the season in rows of those that are made with one; with 0 each finds it in training.
+    """
     models, seconds = {}, {}
     for name, make in baselines().items():
         start = time.perf_counter()
-        models[name] = make().fit(data.train_full)
+        seasonal = "period" in inspect.signature(make).parameters
+        model: Any = make(period=period or None) if seasonal else make()  # type: ignore[call-arg]
+        models[name] = model.fit(data.train_full)
         seconds[name] = time.perf_counter() - start
     return models, seconds
 
 
 def standings(
-    models: Models, data: Prepared, *, reference: str = "persistence", repetitions: int = 1000, seed: int = 0
+    models: Models,
+    data: Prepared,
+    *,
+    reference: str = "persistence",
+    period: int = 0,
+    repetitions: int = 1000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Fitted forecasters on the test part, the best first: a row for each model.
 
     Columns: mse and its spread over seeds, mse, mae, rmse and bias in the target's unit, mase, and what
-    `vdslib.significance.versus` says of the skill over ``reference``. All steps of the horizon together. A model with
-    a forecast that is not finite has an empty row at the end, and a printed line names it.
+    `vdslib.significance.versus` says of the skill over ``reference``. All steps of the horizon together. ``period``
+    is the season of mase in rows; with 0 it is found in training. A model with a forecast that is not finite has an
+    empty row at the end, and a printed line names it.
     """
-    tidy = evaluate(models, data.test, data.train_full, to_units=data.to_units)
+    tidy = evaluate(models, data.test, data.train_full, to_units=data.to_units, period=period)
     for line in diverged(models, tidy):
         print(line)
     measures = summary(tidy)[["mse", "mse spread", "mse_unit", "mae_unit", "rmse_unit", "bias_unit", "mase"]]
@@ -69,7 +83,7 @@ def coverages(
     in the target's unit; NaN where forecasts are not finite. Of several seeds the first counts.
     """
     first = {name: model for name, _, model in reversed(list(members(models)))}
-    unit = float(data.y_scaler.data_range_[0])
+    unit = float(np.diff(data.to_units(np.array([0.0, 1.0])))[0])
     rows = []
     for name in models:
         kinds = {
@@ -83,7 +97,7 @@ def coverages(
                 lower, upper = model.interval(data.test, level)
                 inside = covered(data.test.y, lower, upper)
                 # nodes miss together: one share for each moment, or four nodes would count as four times the evidence
-                moments = pd.Series(inside[:, -1]).groupby(data.test.times).mean(skipna=False)
+                moments = pd.Series(inside[:, -1]).groupby(data.test.moments()).mean(skipna=False)
                 low, high = coverage_interval(moments, repetitions=repetitions)
                 score = winkler(data.test.y, lower, upper, level).mean() * unit
                 rows.append((name, kind, level, inside.mean(), inside[:, -1].mean(), low, high, score))

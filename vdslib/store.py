@@ -26,6 +26,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +39,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from vdslib import _sockets, files
 from vdslib.gwa import bitbrains
 from vdslib.partition import Done, Parse, Task, import_node, record_of
+from vdslib.reading import stem
 from vdslib.telemetry import TelemetryError
 
 if TYPE_CHECKING:
@@ -76,8 +80,8 @@ def import_folder(
 ) -> Imported:
     """Read all trace files in ``folder`` and below, check them, and write them to the store ``out``.
 
-    A file's name without its ending is the node; files of the same name in several folders (months) are joined
-    in order of time. ``parse`` turns one path into a table or frame with the columns of telemetry.COLUMNS (`node`
+    A file's name without its ending is the node (``vm_1.csv.gz`` is of vm_1); files of the same node in several
+    folders (months) are joined in order of time, and two of them in one folder are refused. ``parse`` turns one path into a table or frame with the columns of telemetry.COLUMNS (`node`
     may be left out), one node, sorted by time; the default is ``bitbrains``. It must be importable, since worker
     processes call it; use ``jobs=1`` for a function that lives in a notebook. Of rows with the same timestamp the
     first is kept, and the others are counted. ``jobs`` is the number of processes, by default the cores that this
@@ -150,7 +154,8 @@ def read_node(store: str | Path, node: str | int) -> pd.DataFrame:
     """
     node, path = str(node), _partition(Path(store), str(node))
     try:
-        table = pq.ParquetFile(path).read()
+        # opened by Python, so that whoever records what a process opens sees it
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read()
     except FileNotFoundError:
         known = nodes(store)
         near = difflib.get_close_matches(node, known, cutoff=0) or known[:3]
@@ -201,7 +206,7 @@ def _by_node(folder: Path, pattern: str) -> dict[str, list[Path]]:
     for where, _, names in os.walk(folder, onerror=refuse):
         for name in fnmatch.filter(names, pattern):
             if not name.startswith("."):
-                found.setdefault(name.removesuffix(pattern.lstrip("*")), []).append(Path(where, name))
+                found.setdefault(stem(name), []).append(Path(where, name))
     if not found:
         raise TelemetryError(
             f"{folder}: there is no file {pattern} in it or in the folders below. Give the folder that has "
@@ -217,11 +222,16 @@ def _outstanding(
     done, tasks = [], []
     before = {unquote(path.parent.name.removeprefix("node=")): path for path in out.glob(f"node=*/{DATA}")}
     for node in [*groups, *(before.keys() - groups.keys())]:
-        files, rows, record = groups.get(node, []), *record_of(before.get(node))
-        sources = [_source(file, folder) for file in files]
+        paths, rows, record = groups.get(node, []), *record_of(before.get(node))
+        sources = [_source(file, folder) for file in paths]
+        beside = next((one for one, two in pairwise(paths) if one.parent == two.parent), None)
         gone = {name for name, *_ in record.get("sources", [])} - {name for name, *_ in sources}
-        task = Task(node, files, _partition(out, node), {**described, "sources": sources})
-        if gone:  # the store may be the only copy that is left
+        task = Task(node, paths, _partition(out, node), {**described, "sources": sources})
+        if beside is not None:
+            names = " and ".join(file.name for file in paths if file.parent == beside.parent)
+            problem = f"{beside.parent}: {names} are of the same node, {node}. Rename or remove one of them."
+            done.append(Done(node, 0, 0, problem))
+        elif gone:  # the store may be the only copy that is left
             problem = (
                 f"{folder / min(gone)}: the store has rows of this file, but it is no longer there. Put it "
                 f"back, or remove {task.target.parent} to import node {node} without it."
@@ -260,9 +270,7 @@ def _state(store: Path) -> dict[str, Any] | None:
 def _mark(store: Path, folder: Path, *, complete: bool, failed: list[str]) -> None:
     """Write the store's marker."""
     state = {"format": FORMAT, "folder": str(folder.resolve()), "complete": complete, "failed": failed}
-    temporary = store / f".{MARKER}.{os.getpid()}"
-    temporary.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, store / MARKER)
+    files.save(store / MARKER, json.dumps(state, indent=1) + "\n")
 
 
 def _check_output(out: Path, folder: Path) -> None:
@@ -315,6 +323,8 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vdslib.partition", "vdslib.gwa"])
+    with _sockets.in_short_folder():
+        forkserver.ensure_running()
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(work, tasks, chunksize=4)

@@ -18,18 +18,20 @@ import random
 import signal
 import statistics
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from tqdm import tqdm
 
-from vdslib import _leftovers, runs
+from vdslib import _leftovers, _worker, handing, runs
 from vdslib.experiments import NotebookError, ParameterError
 
 if TYPE_CHECKING:
@@ -166,11 +168,14 @@ def plan(
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
     if both := [name for name in varied if name in given]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
-    if "results_dir" in {*varied, *given, *(scale or {})} and not subject.loads:
-        raise ParameterError("results_dir: a sweep keeps the results of each run in its folder; leave it out")
-    planned = {
-        run.id: run for run in (subject.run({**(scale or {}), **given, **choice}) for choice in chosen)
-    }
+    settings = [{**(scale or {}), **given, **choice} for choice in chosen]
+    for folder in {str(values.get("results_dir") or "") for values in settings} - {""}:
+        if not handing.load(folder):
+            raise ParameterError(
+                f"results_dir: a sweep keeps the results of each run in its folder, and {folder!r} has none to read; "
+                "leave it out"
+            )
+    planned = {run.id: run for run in map(subject.run, settings)}
     return list(planned.values()), varied
 
 
@@ -239,11 +244,21 @@ def _deaf() -> Iterator[None]:
     """
     # Dask's first worker would start it, and it unblocks the signals of the thread that does
     resource_tracker.ensure_running()
+    heard: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handlers = {}
+    # another thread that was there before, such as one of NumPy's, hears for this one
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda number, _: heard.append(number))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if heard:
+        signal.raise_signal(heard[0])
 
 
 def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: object) -> None:
@@ -288,11 +303,10 @@ def sweep(
     summary = Summary(found=len(planned) - len(waiting))
     if not waiting:
         return summary
-    # a place that cannot be written is told before any worker starts
-    with place.workshop("try"):
-        pass
     terminal = sys.stderr.isatty()
     with (
+        # a place that cannot be written is told before any worker starts, one that workers cannot see by them
+        place.workshop("sweep") as sign,
         # after the cluster: its workers may be killed
         _tidied(place),
         _cluster(scheduler, min(workers, len(waiting))) as client,
@@ -304,7 +318,10 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        for run, attempt, error in _made(client, waiting, place, threads, executor):
+        origin = _worker.Origin(
+            str(Path.cwd()), str(sign) if place.local else "", place.address, place.experiment
+        )
+        for run, attempt, error in _made(client, waiting, place, origin, threads, executor):
             if error and attempt < retries:
                 waiting.append((run, attempt + 1))
                 continue
@@ -321,6 +338,7 @@ def _made(
     client: Client,
     waiting: list[tuple[runs.Run, int]],
     place: runs.Place,
+    origin: _worker.Origin,
     threads: int,
     executor: runs.Executor | None,
 ) -> Iterator[tuple[runs.Run, int, str]]:
@@ -337,8 +355,10 @@ def _made(
             while waiting and len(flying) < room:
                 run, attempt = waiting.pop()
                 key = f"{run.id}-{attempt}-{time.time_ns()}"
-                arguments = (run, place.out, place.experiment, threads, executor)
-                flying[client.submit(runs.perform, *arguments, key=key, pure=False)] = run, attempt
+                future = client.submit(
+                    _worker.perform, run, origin, _worker.near(run), threads, executor, key=key, pure=False
+                )
+                flying[future] = run, attempt
             for future in _landed(client, flying):
                 run, attempt = flying.pop(future)
                 yield run, attempt, _error(future, run, place)

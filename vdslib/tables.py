@@ -1,9 +1,8 @@
-"""Tables as Markdown, whose cells may hold links, and as files."""
+"""Tables as Markdown, whose cells may hold links."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-__all__ = ["markdown", "save"]
+__all__ = ["markdown"]
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -14,10 +13,3 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def save(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

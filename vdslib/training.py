@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
-"""The optimisers by name, and whether each knows a momentum of its own."""
+"""The optimisers by name, and whether each takes an argument ``momentum``."""
 
 _STEPS_A_CALL = 256  # training steps that TensorFlow runs before it returns to Python
 # Weights from which on a network fills a core; a stack of smaller ones is faster than one after the other.
@@ -50,13 +50,15 @@ def compile(
 ) -> keras.Model:
     """Compile `model` for the mean squared error and return it.
 
-    `momentum` belongs to `sgd` and `rmsprop`; Adam keeps its own running mean of gradients, so a
-    momentum beside it raises ValueError, as does an unknown optimiser.
+    `momentum` belongs to `sgd` and `rmsprop`. In Adam, whose running mean of gradients is a momentum, Keras'
+    `beta_1` has its place, so a `momentum` beside it raises ValueError, as does an unknown optimiser.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; valid are {', '.join(OPTIMIZERS)}")
     if momentum and not OPTIMIZERS[optimizer]:
-        raise ValueError(f"{optimizer} has no momentum of its own; set momentum to 0, or take sgd or rmsprop")
+        raise ValueError(
+            f"{optimizer} takes no momentum, beta_1 has its place: set momentum to 0, or take sgd or rmsprop"
+        )
     chosen = {
         "adam": keras.optimizers.Adam,
         "rmsprop": keras.optimizers.RMSprop,
@@ -277,17 +279,17 @@ def inner_tail(windows: Windows, share: float = 0.2) -> tuple[Windows, Windows]:
 
     Windows that reach over the cut (time steps of one side, targets of the other) are left out.
     """
-    moments = np.unique(windows.times)
-    if len(moments) < 2:
+    moments = windows.moments()
+    unique = np.unique(moments)
+    if len(unique) < 2:
         raise ValueError("windows of one moment cannot be cut in time")
-    cut = moments[min(max(1, round(len(moments) * (1 - share))), len(moments) - 1)]
-    reach = (windows.x.shape[1] + windows.y.shape[1]) * np.median(np.diff(moments))
-    before = np.flatnonzero(windows.times <= cut - reach)
+    cut = unique[min(max(1, round(len(unique) * (1 - share))), len(unique) - 1)]
+    before = np.flatnonzero(windows.ends() <= cut)
     if not len(before):
         raise ValueError(
             f"{len(windows)} windows are too few to train on their first part and watch their last"
         )
-    return windows.take(before), windows.take(np.flatnonzero(windows.times >= cut))
+    return windows.take(before), windows.take(np.flatnonzero(moments >= cut))
 
 
 def cross_validate(

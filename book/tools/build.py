@@ -11,20 +11,20 @@ that copy and stamp cannot be out of step.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 
+import comparison
 import inputs
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).resolve().parents[2]
-STAMP = "vds_inputs"  # key of the fingerprints in an executed copy's metadata
 
 
 class BuildError(RuntimeError):
@@ -60,62 +60,86 @@ def main(arguments: list[str] | None = None) -> int:
 
 def executed_copy(root: Path, path: Path) -> Path:
     """Where the executed copy of a notebook is kept."""
-    return root / "_build" / "executed" / path.name
+    return inputs.executed_copy(root, path)
 
 
 def run_notebooks(root: Path, force: set[str] | None = None) -> list[str]:
-    """Run every notebook that is out of date, or is in ``force``; returns the names of those that ran."""
-    results = root / "_build" / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    paths = inputs.notebooks(root)
-    remove_leftovers(root, {path.stem for path in paths})
-    ran = []
-    for number, path in enumerate(paths, start=1):
-        why = reasons(root, path, results)
-        if path.stem in (force or ()):
-            why = ["asked for"]
-        if why:
-            print(f"{path.stem}: {', '.join(why[:3])}{' ...' if len(why) > 3 else ''}", flush=True)
-            run_one(root, path, results, f"{number}/{len(paths)} {path.stem}")
-            ran.append(path.stem)
+    """Run every notebook that is out of date, or is in ``force``, until none is; returns the names of those that ran.
+
+    One whose results another notebook read before runs first. Who reads whose is known once they ran: a notebook that
+    ran too early is out of date as soon as the results are there that it missed, and runs again. Raises BuildError
+    where notebooks read each other's results in a circle.
+    """
+    (root / inputs.RESULTS).mkdir(parents=True, exist_ok=True)
+    remove_leftovers(root)
+    ran: list[str] = []
+    while due := next_due(root, set(force or ()) - set(ran)):
+        path, why = due
+        name, total = path.stem, len(inputs.notebooks(root))
+        if ran.count(name) > total:
+            raise BuildError(
+                f"{name} changes what it depends on itself, so that it is never done: {', '.join(why)}"
+            )
+        print(f"{name}: {', '.join(why[:3])}{' ...' if len(why) > 3 else ''}", flush=True)
+        run_one(root, path, f"{len(set(ran) | {name})}/{total} {name}")
+        ran.append(name)
     return ran
 
 
-def remove_leftovers(root: Path, names: set[str]) -> None:
-    """Drop executed copies and results of notebooks that are no longer there: others would read them."""
-    build = root / "_build"
-    for path in [*(build / "executed").glob("*.ipynb"), *(build / "results").glob("*.json")]:
-        if path.stem not in names:
-            path.unlink()
+def next_due(root: Path, forced: set[str]) -> tuple[Path, list[str]] | None:
+    """The first notebook that has to run, and why; None where none has to."""
+    why = {
+        path: reasons(root, path) or (["asked for"] if path.stem in forced else [])
+        for path in inputs.notebooks(root)
+    }
+    # what a notebook read that is to run for other reasons than results may be what it will not read again
+    settled = [path for path, words in why.items() if all(inputs.is_result(word) for word in words)]
+    stamps = {path.stem: inputs.read_stamp(root, path) for path in settled}
+    _, circle = inputs.order(list(stamps), inputs.readers(stamps))
+    if circle:
+        raise BuildError(f"these notebooks read each other's results in a circle: {', '.join(circle)}")
+    return next(((path, words) for path, words in why.items() if words), None)
 
 
-def reasons(root: Path, path: Path, results: Path) -> list[str]:
+def remove_leftovers(root: Path) -> None:
+    """Drop executed copies of notebooks that are no longer there, and results that none recorded: others would read
+    them."""
+    paths = inputs.notebooks(root)
+    names = {path.name for path in paths}
+    for copy in (root / inputs.BUILD / "executed").glob("*.ipynb"):
+        if copy.name not in names:
+            copy.unlink()
+    stamps = [inputs.read_stamp(root, path) for path in paths]
+    recorded = {name for stamp in stamps if stamp for name in stamp.recorded}
+    for result in (root / inputs.RESULTS).glob("*.json"):
+        if result.stem not in recorded:
+            result.unlink()
+
+
+def reasons(root: Path, path: Path) -> list[str]:
     """Why a notebook has to run, in words; empty where its executed copy is up to date."""
-    copy = executed_copy(root, path)
-    try:
-        stamp = json.loads(copy.read_text(encoding="utf-8"))["metadata"][STAMP]
-    except (OSError, ValueError, KeyError):
-        return ["not run yet"]
-    changes = inputs.of_notebook(root, path, results).changes_since(stamp)
-    if inputs.of_file(results / f"{path.stem}.json") != stamp["recorded"]:
-        changes.append("its own results are gone or were changed")
-    return changes
+    stamp = inputs.read_stamp(root, path)
+    return ["not run yet"] if stamp is None else stamp.reasons(root, path)
 
 
-def run_one(root: Path, path: Path, results: Path, label: str) -> None:
+def run_one(root: Path, path: Path, label: str) -> None:
     """Run a notebook and keep the executed copy with its stamp; BuildError where a cell fails."""
     import execution  # takes seconds to import, and a call with nothing to do needs it not
 
-    before, start = inputs.of_notebook(root, path, results), time.monotonic()
-    try:
-        notebook = execution.execute(path, label, results)
-    except PapermillExecutionError as error:
-        raise BuildError(f"{error}\n{path.stem}: cell {error.cell_index + 1} failed") from None
-    except DeadKernelError as error:
-        raise BuildError(f"{path.stem}: {error}") from None
-    seconds = time.monotonic() - start
-    recorded = inputs.of_file(results / f"{path.stem}.json")
-    notebook.metadata[STAMP] = asdict(before) | {"recorded": recorded, "seconds": round(seconds, 1)}
+    before, start, results = inputs.Inputs.of(root, path), time.monotonic(), root / inputs.RESULTS
+    earlier = inputs.read_stamp(root, path)
+    for name in earlier.recorded if earlier else ():  # no chapter reads what it recorded itself
+        (results / f"{name}.json").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vds-") as folder:
+        log = Path(folder) / "opened"
+        try:
+            notebook = execution.execute(path, label, results, inputs.recording(root, log))
+        except PapermillExecutionError as error:
+            raise BuildError(f"{error}\n{path.stem}: cell {error.cell_index + 1} failed") from None
+        except DeadKernelError as error:
+            raise BuildError(f"{path.stem}: {error}") from None
+        seconds, stamp = time.monotonic() - start, inputs.stamp_of(root, path, before, log)
+    notebook.metadata[inputs.STAMP] = asdict(stamp) | {"seconds": round(seconds, 1)}
     execution.write(notebook, executed_copy(root, path))
     print(f"{path.stem}: done in {seconds:.0f} s", flush=True)
 
@@ -130,13 +154,25 @@ def save_notebooks(root: Path, names: list[str]) -> None:
     if wanted - known.keys():
         raise BuildError(f"no such notebook: {', '.join(sorted(wanted - known.keys()))}")
     run_notebooks(root, force=wanted)
+    tolerances = comparison.read_tolerances(root)
     for path in known.values():
         copy = nbformat.read(executed_copy(root, path), as_version=4)
-        del copy.metadata[STAMP]
+        del copy.metadata[inputs.STAMP]
         source = nbformat.read(path, as_version=4)
-        for cell, executed in zip(code(source), code(copy), strict=True):
+        for number, (cell, executed) in enumerate(zip(code(source), code(copy), strict=True), start=1):
+            tell_changes(
+                f"{path.stem}, code cell {number}", cell, executed, tolerances.get((path.stem, cell.id))
+            )
             cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
         execution.write(execution.normalise(source), path)
+
+
+def tell_changes(where: str, committed, executed, tolerances: comparison.Tolerances | None) -> None:
+    """Print every compared number and every verdict or other words that a new run changes in a notebook."""
+    if committed.execution_count is None:
+        return
+    for change in comparison.differences(committed.outputs, executed.outputs, tolerances or {}):
+        print(f"{where}: {change}")
 
 
 def code(notebook):

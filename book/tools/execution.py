@@ -6,8 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import default
 from traitlets.config import Config
 
-from vdslib._kernel import Kernel
+from vdslib import _kernel, files
 
 ROOT = Path(__file__).resolve().parents[2]
 # Papermill, JupyterLab and converters leave these in notebooks; they differ from run to run or say nothing.
@@ -42,7 +41,7 @@ class OwnKernelSpecs(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class OwnKernel(Kernel):
+class OwnKernel(_kernel.Kernel):
     """A kernel that talks over IPC sockets: TCP ports collide where several kernels start at once."""
 
     @default("transport")
@@ -55,30 +54,34 @@ class OwnKernel(Kernel):
 
 
 @contextmanager
-def kernel_folder(results: Path) -> Iterator[Path]:
-    """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have."""
-    with tempfile.TemporaryDirectory(prefix="vds-") as folder:
+def kernel_folder(results: Path, variables: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have: where chapters
+    record results and read them, and ``variables``."""
+    with _kernel.folder() as folder:
         own = {
             "VDS_RESULTS": str(results),
             # a reader's own IPython profile must not change what a chapter does
-            "IPYTHONDIR": folder,
+            "IPYTHONDIR": str(folder),
+            **(variables or {}),
         }
         before = {name: os.environ.get(name) for name in own}
         os.environ.update(own)
         try:
-            yield Path(folder)
+            yield folder
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def execute(path: Path, label: str, results: Path) -> nbformat.NotebookNode:
+def execute(
+    path: Path, label: str, results: Path, variables: Mapping[str, str] | None = None
+) -> nbformat.NotebookNode:
     """Run a notebook in its own folder and return the executed copy, normalised.
 
-    ``label`` stands before the bar that counts cells, which shows on a terminal only. Raises papermill's
+    Its kernel has the environment of `kernel_folder`. ``label`` stands before the bar that counts cells, which shows on a terminal only. Raises papermill's
     PapermillExecutionError, which holds the traceback, where a cell fails.
     """
-    with kernel_folder(results) as folder:
+    with kernel_folder(results, variables) as folder:
         # tqdm shows nothing where a terminal does not tell its own width
         width = shutil.get_terminal_size().columns
         bar = {"desc": label, "disable": not sys.stderr.isatty(), "leave": False, "ncols": width}
@@ -140,6 +143,4 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Save a notebook at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    files.save(path, nbformat.writes(notebook).rstrip("\n") + "\n")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.sorting import BaseSortingStyle
@@ -29,11 +30,18 @@ MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
 # Reading order of the modules: they follow the data. A module that is not named here comes after these.
 MODULES = (
+    "files",
     "tables",
+    "errors",
+    "forms",
+    "numerals",
+    "times",
     "schema",
+    "checking",
     "units",
     "damage",
     "repair",
+    "reading",
     "telemetry",
     "gwa",
     "partition",
@@ -41,6 +49,7 @@ MODULES = (
     "sources",
     "testbed",
     "guards",
+    "windows",
     "preparation",
     "dirty",
     "models",
@@ -48,26 +57,32 @@ MODULES = (
     "engine",
     "training",
     "history",
+    "seasons",
     "baselines",
     "classical",
     "intervals",
     "quantiles",
     "evaluation",
     "significance",
+    "uncertainty",
     "standings",
     "forecastability",
+    "splits",
     "leaks",
     "planted_leaks",
+    "same_rows",
     "generalisation",
     "load_states",
-    "experiments",
     "fingerprints",
+    "handing",
+    "experiments",
     "places",
     "scales",
     "runs",
     "results",
     "mlflow_export",
     "sweep",
+    "verdicts",
     "judging",
     "statements",
     "audits",
@@ -154,6 +169,26 @@ def _chapter_parameters(path: Path) -> str:
 
 
 # --------------------------------------------------------------------------------------- API reference
+
+
+def numerics_table() -> str:
+    """How many numbers of each notebook training touches, how many are noise, and what moves most of the others."""
+    measured = pd.read_csv(experiments.root() / "data" / "numerics.csv")
+    rows = []
+    for notebook, numbers in measured.groupby("notebook"):
+        compared = numbers.dropna(subset="tolerance")
+        largest = compared.loc[compared["range"].idxmax()] if len(compared) else None
+        rows.append(
+            [
+                f"[](../notebooks/{notebook}.ipynb)",
+                str(len(numbers)),
+                str(len(numbers) - len(compared)),
+                "none" if largest is None else f"{largest['range']:.1%} (of {largest['value']})",
+                "none" if largest is None else f"{compared['range'].median():.2%}",
+            ]
+        )
+    names = ["notebook", "numbers out of training", "of them noise", "largest range compared", "median range"]
+    return table(names, rows)
 
 
 def api_reference() -> str:
@@ -292,6 +327,7 @@ GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
     "data dictionary": (data_dictionary, lambda: [package() / "schema.py"]),
     "parameters": (parameter_tables, notebooks),
     "sources": (source_tables, lambda: sorted((package() / "sources").glob("*.py"))),
+    "numerics": (numerics_table, lambda: [package().parent / "data" / "numerics.csv"]),
     "api": (api_reference, modules),
 }
 

@@ -8,6 +8,7 @@ A source joins by `register`; columns that it cannot measure are absent, never f
 from __future__ import annotations
 
 import difflib
+import glob
 import importlib
 import importlib.util
 import os
@@ -20,10 +21,24 @@ from pathlib import Path
 import pandas as pd
 
 from vdslib import telemetry as _telemetry
+from vdslib.forms import address, speaking
 from vdslib.repair import GAP, JITTER
 from vdslib.telemetry import TelemetryError
 
-__all__ = ["Source", "cite", "default_target", "import_own", "load", "read", "register", "sources"]
+__all__ = [
+    "Source",
+    "cite",
+    "default_target",
+    "examine",
+    "files",
+    "import_own",
+    "load",
+    "named_files",
+    "pinned",
+    "read",
+    "register",
+    "sources",
+]
 
 # The modules that register a source each. They are imported when one is asked for, since they import from here.
 ADAPTERS = tuple(
@@ -39,6 +54,23 @@ _registered: dict[str, Source] = {}
 _cited: set[str] = set()
 
 
+def named_files(rest: str) -> list[Path] | None:
+    """Files and folders that are named, by path or pattern, before, between or behind the signs ``?&=,`` of what
+    follows a source's name; None where there is none."""
+    parts = filter(None, [rest, *re.split("[?&=,]", rest)])
+    found = [
+        path
+        for part in parts
+        for path in ([part] if os.path.exists(part) else glob.glob(part, recursive=True))
+    ]
+    return [Path(path) for path in dict.fromkeys(sorted(found))] or None
+
+
+def pinned(rest: str) -> list[Path]:
+    """The ``files`` of a source whose tables never change, or of a path to a file in its format."""
+    return [Path(rest)] if os.path.isfile(rest) else []
+
+
 @dataclass(frozen=True)
 class Source:
     """One origin of telemetry.
@@ -48,6 +80,10 @@ class Source:
     uses the data must cite, ``terms`` what they allow; ``example`` is a value for the parameter ``telemetry``.
     ``load``, where there is one, gets the same and returns the rows as they are, before anything was left out.
     ``header`` is how files of the format begin: the plain path of such a .csv file leads to the source too.
+    ``files`` gets the same and returns the files and folders that telemetry comes from, by which a run that was made
+    before is known again; None where it is measured anew each time; an empty list where it never changes.
+    ``check``, for a source that takes its time to measure, gets the same and refuses what cannot be measured, without
+    measuring; where there is none, the telemetry of a run is read once before its kernel starts, to see that it fits.
     """
 
     name: str
@@ -59,6 +95,8 @@ class Source:
     example: str = ""
     load: Callable[[str], pd.DataFrame] | None = None
     header: str = ""
+    files: Callable[[str], list[Path] | None] = named_files
+    check: Callable[[str], object] | None = None
 
 
 def register(
@@ -71,6 +109,8 @@ def register(
     example: str = "",
     load: Callable[[str], pd.DataFrame] | None = None,
     header: str = "",
+    files: Callable[[str], list[Path] | None] = named_files,
+    check: Callable[[str], object] | None = None,
 ) -> Callable[[Callable[[str], pd.DataFrame]], Callable[[str], pd.DataFrame]]:
     """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as `Source` describes it.
 
@@ -86,7 +126,7 @@ def register(
             raise ValueError(f"the source {name!r} is registered by {holder} already: take another name")
         shown = example or f"{name}:"
         _registered[name] = Source(
-            name, title, function, default_target, citation, terms, shown, load, header
+            name, title, function, default_target, citation, terms, shown, load, header, files, check
         )
         return function
 
@@ -125,38 +165,64 @@ def _import_file(path: Path, variable: str) -> None:
         raise
 
 
-def read(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read(telemetry: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
     """Read and check telemetry: "recorded", a file (.csv, .csv.gz, .parquet), ``NAME:REST`` of a registered source,
     or an http(s) address (Prometheus).
 
-    ``columns`` is for files: our names, each with the column of the file (see `vdslib.telemetry.read`). Returns the
+    ``columns`` and ``options`` are for files: our names, each with the column of the file, and how the file is
+    written, which may stand behind its name too (see `vdslib.telemetry.read`). Returns the
     canonical table sorted by node and time, checked and typed. ``attrs`` has "origin" (for messages), "source" (its
     name), "citation", and "notes", a list of what the source had to leave out or assume. A required citation is
     printed on the first use. Raises TelemetryError: for an unknown source with the nearest name and the list.
     """
-    source, rest = _open(telemetry, columns)
-    if source is None:
-        frame = _telemetry.read(telemetry, columns)
-        notes = []
-    else:
-        raw = source.read(rest)
-        frame, notes = _telemetry.check(raw, origin=str(telemetry)), raw.attrs.get("notes", [])
-    return _described(frame, telemetry, source, [*notes, *_uneven(frame)])
+    with speaking("address"):
+        source, rest = _open(telemetry, columns, options)
+        if source is None:
+            frame = _telemetry.read(telemetry, columns, **options)
+        else:
+            frame = _telemetry.check(source.read(rest), origin=str(telemetry))
+    return _described(frame, telemetry, source, _uneven(frame))
 
 
-def load(telemetry: str | Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def load(telemetry: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
     """Telemetry as it is, row by row and unchecked: what `vdslib.telemetry.validate` and `repair` take.
 
     Arguments, ``attrs`` and errors are those of `read`. A source that offers nothing rawer gives what it reads.
     """
-    source, rest = _open(telemetry, columns)
-    if source is None:
-        return _described(_telemetry.load(telemetry, columns), telemetry, None, [])
-    frame = (source.load or source.read)(rest)
-    return _described(frame, telemetry, source, frame.attrs.get("notes", []))
+    with speaking("address"):
+        source, rest = _open(telemetry, columns, options)
+        if source is None:
+            frame = _telemetry.load(telemetry, columns, **options)
+        else:
+            frame = (source.load or source.read)(rest)
+    return _described(frame, telemetry, source, [])
 
 
-def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Source | None, str]:
+def files(telemetry: str | Path) -> list[Path] | None:
+    """Files and folders that telemetry comes from; None where it is measured anew each time that it is read.
+
+    A source that does not say otherwise reads the files that its address names, and measures where it names none.
+    TelemetryError for an unknown source.
+    """
+    source, rest = _open(telemetry, None)
+    return [Path(address(telemetry)[0])] if source is None else source.files(rest)
+
+
+def examine(telemetry: str | Path) -> list[str]:
+    """The notes on telemetry; TelemetryError where it does not fit. It is read for that, but for what takes its time to
+    be measured: there the address alone is checked."""
+    source, rest = _open(telemetry, None)
+    notes = [] if source and source.check else list(read(telemetry).attrs["notes"])
+    if source and source.check:
+        source.check(rest)
+    if source and source.files(rest) is None:
+        notes.append(f"{telemetry} is measured anew by each run")
+    return notes
+
+
+def _open(
+    telemetry: str | Path, columns: Mapping[str, str] | None, options: Mapping[str, str] | None = None
+) -> tuple[Source | None, str]:
     """The source that ``telemetry`` names and what follows its name; None for a file."""
     found = _by_header(telemetry) if isinstance(telemetry, Path) else _find(telemetry)
     source, rest = found or (None, "")
@@ -164,18 +230,24 @@ def _open(telemetry: str | Path, columns: Mapping[str, str] | None) -> tuple[Sou
         raise TelemetryError(
             f"{telemetry}: a mapping of columns is for files; the source {source.name} has our names."
         )
+    if source is not None and options:
+        raise TelemetryError(
+            f"{telemetry}: the option '{next(iter(options))}' is for files; the source {source.name} knows how its "
+            "files are written. Leave it out."
+        )
     return source, rest
 
 
 def _described(
     frame: pd.DataFrame, telemetry: str | Path, source: Source | None, notes: list[str]
 ) -> pd.DataFrame:
-    """The table with its ``attrs``; a required citation is printed on the first use."""
+    """The table with its ``attrs``, among them ``notes``; a required citation is printed on the first use."""
+    notes = [*frame.attrs.get("notes", []), *notes]
     if source is None:
         kind = "recorded" if str(telemetry) == "recorded" else "file"
         frame.attrs.update(source=kind, citation="", notes=notes)
         return frame
-    frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=[*notes])
+    frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=notes)
     cite(source.name)
     return frame
 

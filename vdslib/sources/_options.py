@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from urllib.parse import unquote
+from collections.abc import Mapping
 
 import pandas as pd
 
+from vdslib.forms import split
 from vdslib.telemetry import COLUMNS, TelemetryError
 
 __all__ = ["complete", "number", "split"]
-
-
-def split(rest: str, known: Sequence[str], origin: str) -> tuple[str, dict[str, str]]:
-    """``TARGET?name=value&name=value`` as the target and its options; TelemetryError for one that is not known."""
-    target, _, query = rest.partition("?")
-    given: dict[str, str] = {}
-    for pair in filter(None, query.split("&")):
-        name, _, value = pair.partition("=")
-        if name not in known or name in given or not value:
-            problem = "has no value" if not value else "occurs twice" if name in given else "is not known"
-            raise TelemetryError(
-                f"{origin}: option '{name}' {problem}. "
-                f"Write ?name=value, more of them with & between; there are {', '.join(known)}."
-            )
-        given[name] = unquote(value)
-    return target, given
 
 
 def number(given: Mapping[str, str], name: str, default: float, minimum: float, origin: str) -> float:

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vdslib.gwa import bitbrains
-from vdslib.sources import register
+from vdslib.sources import pinned, register
 from vdslib.sources._pins import PINS
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import TelemetryError
@@ -44,6 +44,7 @@ def load(rest: str) -> pd.DataFrame:
     citation=CITATION,
     terms=TERMS,
     example="bitbrains:2013-8/332",
+    files=pinned,
     load=load,
     header="Timestamp [ms];",
 )

@@ -11,7 +11,7 @@ import json
 
 import pandas as pd
 
-from vdslib.sources import register
+from vdslib.sources import pinned, register
 from vdslib.sources._pins import PINS
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import TelemetryError
@@ -43,6 +43,7 @@ METRICS = {
     ),
     terms="MIT, (c) 2014-2024 Numenta Inc.",
     example="nab:ec2_cpu_utilization_24ae8d",
+    files=pinned,
 )
 def read(rest: str) -> pd.DataFrame:
     """One series by the name of its file, with or without folder and ending.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from vdslib.sources import register
+from vdslib.sources import pinned, register
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import SYSTEM, TelemetryError
 
@@ -29,6 +29,7 @@ NO_DATES = "the file has no dates: times count from 1970-01-01"
     citation=COPY + "Original: Alibaba Cluster Trace Program, cluster-trace-v2018.",
     terms="CC BY 4.0; the original may be used for research or study",
     example="alibaba:2018",
+    files=pinned,
 )
 def alibaba(rest: str) -> pd.DataFrame:
     """Eight days of CPU and memory in percent; ``net_in``, ``net_out`` (normalised, 0 to 100), ``disk_io_percent``.
@@ -58,6 +59,7 @@ def alibaba(rest: str) -> pd.DataFrame:
     citation=COPY + "Original: J. Wilkes: Google cluster-usage traces v3, 2020.",
     terms="CC BY 4.0",
     example="google:2019",
+    files=pinned,
 )
 def google(rest: str) -> pd.DataFrame:
     """28 days of CPU and memory, from shares to percent; ``avg_assigned_mem`` (0 to 1) and
@@ -80,6 +82,7 @@ def google(rest: str) -> pd.DataFrame:
     citation=COPY + "Original: E. Cortez et al.: Resource Central. SOSP 2017.",
     terms="CC BY 4.0; Microsoft asks to cite the SOSP 2017 paper",
     example="azure:v2",
+    files=pinned,
 )
 def azure(rest: str) -> pd.DataFrame:
     """30 days of ``cpu_usage_sum`` (weighted by cores) and ``assigned_mem``, both sums: no percentages, so neither is
@@ -101,6 +104,7 @@ def azure(rest: str) -> pd.DataFrame:
     citation="M. Arlitt, T. Jin: 1998 World Cup Web Site Access Logs, August 1998. http://www.acm.org/sigcomm/ITA/",
     terms="free use and redistribution with the Hewlett-Packard notice (WorldCup.html beside the file)",
     example="worldcup98",
+    files=pinned,
 )
 def worldcup(rest: str) -> pd.DataFrame:
     """Requests per minute, 8 to 21 June 1998, as ``jobs_offered``; a workload without any usage of resources."""

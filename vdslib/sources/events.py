@@ -6,13 +6,16 @@
 - ``start``, ``end``: ISO 8601 (UTC unless it has an offset) or seconds since 1970; end and status are null while a
   job runs
 - ``node``: its node; left out of all lines, the node is ``system``
-- ``status``: completed, ok or success; dropped, failed, error or timeout; or a status of HTTP, dropped from 500 on.
+- ``status``: completed, ok or success; dropped, failed, error or timeout; or a status of HTTP. Dropped are those from
+  500 on and those that say that a request was given up without an answer to it: 000, 408, 429, 444, 460, 499.
   ``completed=WORD,WORD`` names other words for completed, and every word but those is dropped
 - ``cpu``: its work in CPU seconds, optional
 
-A web log is in the common or the combined format. The time in it is taken for the request's start. A duration is in
-it only if the server was told to write one as the last field; ``duration=s``, ``ms`` or ``us`` says so and its unit.
-Without it, requests are counted and nothing is said of latency, queue and productivity.
+A web log is in the common or the combined format. A duration is in it only if the server was told to write one as the
+last field; ``duration=s``, ``ms`` or ``us`` says so and its unit. Without it, requests are counted by the time of
+their line, and nothing is said of latency, queue and productivity. The time of a line is that of the request's begin
+(Apache) or that of its end (nginx), from which the duration is subtracted. ``stamp=start`` or ``stamp=end`` says which.
+Unless told, it is the end where durations have decimals, as those of nginx do and those of Apache do not.
 
 The definitions are those of the testbed, for intervals of ``interval`` seconds (60), aligned to multiples of it since
 1970, that hold their begin and not their end:
@@ -27,7 +30,8 @@ The definitions are those of the testbed, for intervals of ``interval`` seconds 
   due. Where the work is not known every job weighs the same, and the series of the system is the plain mean of the
   nodes. Only where ``deadline`` is given
 
-An interval without a line has zero jobs, since a log is complete; the first and the last may be covered in part.
+An interval without a line has zero jobs, since a log is complete; the first and the last may be covered in part, the
+last as far back as requests take, since those that run when a log ends are not in it.
 """
 
 from __future__ import annotations
@@ -50,7 +54,11 @@ __all__ = ["aggregate", "read", "read_log"]
 COMPLETED = ("completed", "ok", "success")
 DROPPED = ("dropped", "failed", "error", "timeout")
 UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0}  # in microseconds
+STAMPS = ("start", "end")
 LATEST = 1e11  # seconds since 1970, in the year 5138: larger numbers are milliseconds
+# of HTTP below 500: no answer was sent (nginx, 000 and 444), the request did not come in time (408) or was refused for
+# the load (429), the client left before the answer (460 of AWS, 499 of nginx)
+GIVEN_UP = (0, 408, 429, 444, 460, 499)
 MOST_ROWS = 20_000_000  # a table longer than that comes from a wrong time
 PARSED = 10_000  # lines
 RUNS = -1  # the end of a job that has none yet
@@ -68,15 +76,36 @@ WEB = r'^\S+ \S+ .*?\[([^\]]+)\] "(?:[^"\\]|\\.)*" (\d{3}) (?:\d+|-)(?: (?:.* )?
 def read(rest: str) -> pd.DataFrame:
     """Telemetry counted out of the log at ``rest``, a path with options (see the module)."""
     origin = f"events:{rest}"
-    path, given = split(rest, ("interval", "deadline", "cpu", "completed", "duration"), origin)
-    if given.get("duration", "s") not in UNITS:
-        raise TelemetryError(f"{origin}: option 'duration' is {given['duration']!r}. Give s, ms or us.")
+    path, given = split(rest, ("interval", "deadline", "cpu", "completed", "duration", "stamp"), origin)
+    for name, values in (("duration", tuple(UNITS)), ("stamp", STAMPS)):
+        if given.get(name, values[0]) not in values:
+            choice = f"{', '.join(values[:-1])} or {values[-1]}"
+            raise TelemetryError(f"{origin}: option '{name}' is {given[name]!r}. Give {choice}.")
+    if given.get("stamp") == "end" and "duration" not in given:
+        raise TelemetryError(
+            f"{origin}: option 'stamp' needs durations, to go back from the end of a request to its begin. "
+            "Give the unit of the last field as duration=s, ms or us, or leave out the stamp."
+        )
     interval = number(given, "interval", 60, 0.001, origin)
     deadline = number(given, "deadline", 0, 0, origin) if "deadline" in given else None
     cpu = number(given, "cpu", 0, 0, origin) if "cpu" in given else None
     words = tuple(given["completed"].split(",")) if "completed" in given else ()
-    jobs = read_log(path, words, given.get("duration"))
-    return aggregate(jobs if cpu is None else jobs.assign(cpu=cpu), interval, deadline, origin)
+    jobs = read_log(path, words, given.get("duration"), given.get("stamp", ""))
+    frame = aggregate(jobs if cpu is None else jobs.assign(cpu=cpu), interval, deadline, origin)
+    frame.attrs["notes"] = jobs.attrs.get("notes", []) + _cut_off(jobs, interval)
+    return frame
+
+
+def _cut_off(jobs: pd.DataFrame, interval: float) -> list[str]:
+    """A note where requests take so long that a log, which has them when they end, lacks some of its first and last."""
+    if "end" not in jobs or (jobs["end"] == RUNS).any():  # a log that names running jobs has all of them
+        return []
+    longest = (jobs["end"] - jobs["start"]).max() / 1e6
+    note = (
+        f"the longest took {longest:g} s; what ended before the log begins or ran when it ended is not in it, so that "
+        "the first and the last intervals may count too few as offered, for as long as requests take"
+    )
+    return [note] if longest > interval else []
 
 
 @dataclass(frozen=True)
@@ -160,11 +189,14 @@ def _grid(jobs: pd.DataFrame, step: int, origin: str) -> _Grid:
     return _Grid(np.asarray(nodes, dtype=object), code, first, count, step)
 
 
-def read_log(path: str | Path, completed: tuple[str, ...] = (), duration: str | None = None) -> pd.DataFrame:
+def read_log(
+    path: str | Path, completed: tuple[str, ...] = (), duration: str | None = None, stamp: str = ""
+) -> pd.DataFrame:
     """One row per job, by number of the line: start, end (microseconds since 1970), node, completed, cpu.
 
     The end of a job that still runs is -1. ``end`` is absent where the log has no durations, ``cpu`` where it has
-    none. Raises TelemetryError with the number of the first line that is wrong.
+    none. ``duration`` and ``stamp`` are the options for web logs; what was assumed of one is in ``attrs["notes"]``.
+    Raises TelemetryError with the number of the first line that is wrong.
     """
     path, origin = Path(path), f"events:{path}"
     if not path.is_file():
@@ -182,7 +214,7 @@ def read_log(path: str | Path, completed: tuple[str, ...] = (), duration: str | 
     text = pd.Series(lines)
     if text.iloc[0].startswith("{"):
         return _jobs(text, completed, origin)
-    return _requests(text, duration, origin)
+    return _requests(text, duration, stamp, origin)
 
 
 def _refuse(wrong: pd.Series, values: pd.Series, column: str, problem: str, origin: str) -> None:
@@ -256,14 +288,19 @@ def _completed(
         _refuse(needed & status.isna(), given, "status", problem, origin)
         return status.isin([word.lower() for word in words])
     code = pd.to_numeric(status, errors="coerce").astype(float)
-    http = code.between(100, 599)
+    http = code.between(100, 599) | (status == "000").fillna(False)
     known = status.isin(COMPLETED + DROPPED) | http
     problem = (
         f"is neither {', '.join(COMPLETED + DROPPED)} nor a status of HTTP. "
         "Name the words for completed as completed=WORD,WORD, correct it"
     )
     _refuse(needed & ~known, given, "status", problem, origin)
-    return status.isin(COMPLETED) | (http & (code < 500))
+    return status.isin(COMPLETED) | (http & _answered(code))
+
+
+def _answered(code: pd.Series) -> pd.Series:
+    """Whether a status of HTTP says that the request got an answer, if only that it was a wrong one."""
+    return (code < 500) & ~code.isin(GIVEN_UP)
 
 
 def _microseconds(values: pd.Series, origin: str) -> pd.Series:
@@ -279,7 +316,7 @@ def _microseconds(values: pd.Series, origin: str) -> pd.Series:
     return whole.where(seconds.isna(), (seconds.fillna(0) * 1e6).round().astype("int64"))
 
 
-def _requests(text: pd.Series, duration: str | None, origin: str) -> pd.DataFrame:
+def _requests(text: pd.Series, duration: str | None, stamp: str, origin: str) -> pd.DataFrame:
     """The requests of a web log in the common or combined format."""
     parts = text.str.extract(WEB)
     wrong = parts[0].isna()
@@ -294,10 +331,29 @@ def _requests(text: pd.Series, duration: str | None, origin: str) -> pd.DataFram
         times.isna(), parts[0], "time", "is not a time like 31/Jan/2026:05:00:00 +0000. Correct it", origin
     )
     jobs = pd.DataFrame({"start": times.astype("datetime64[us, UTC]").astype("int64"), "node": SYSTEM})
-    if duration is not None:
-        taken = pd.to_numeric(parts[2], errors="coerce").astype(float)
-        problem = "is no duration. Let the server write it as the last field, leave out the option 'duration'"
-        _refuse(~((taken >= 0) & np.isfinite(taken)), parts[2], "last field", problem, origin)
-        jobs["end"] = jobs["start"] + (taken * UNITS[duration]).round().astype("int64")
-    jobs["completed"] = parts[1].astype(int) < 500
+    jobs["completed"] = _answered(parts[1].astype(int))
+    if duration is None:
+        note = "requests are counted by the time of their line, that of their begin (Apache) or of their end (nginx)"
+        if parts[2].str.fullmatch(r"\d+\.\d+", na=False).all():
+            note += "; the last field looks like a duration in seconds: duration=s would use it"
+        jobs.attrs["notes"] = [note]
+        return jobs
+    taken = pd.to_numeric(parts[2], errors="coerce").astype(float)
+    problem = "is no duration. Let the server write it as the last field, leave out the option 'duration'"
+    _refuse(~((taken >= 0) & np.isfinite(taken)), parts[2], "last field", problem, origin)
+    spans = (taken * UNITS[duration]).round().astype("int64")
+    supposed = stamp or ("end" if parts[2].str.contains(".", regex=False).any() else "start")
+    if supposed == "end":
+        jobs["start"] -= spans
+    jobs["end"] = jobs["start"] + spans
+    if not stamp:
+        begins = (
+            "a request begins its duration before the time"
+            if supposed == "end"
+            else "a request begins at the time"
+        )
+        decimals = "decimals, as of nginx" if supposed == "end" else "no decimals, as of Apache"
+        jobs.attrs["notes"] = [
+            f"{begins} of its line, since durations have {decimals}; stamp=start or end says otherwise"
+        ]
     return jobs

@@ -5,8 +5,9 @@ seconds. ``sar:/var/log/sysstat/sa24`` reads the archive of the 24th (``/var/log
 
 Both mean the same by the same columns. cpu_usage: share of all cores' time that was neither idle, nor waiting for
 discs, nor taken by other virtual machines. memory_usage: what is not available to programs, so without caches.
-disc_usage: discs proper, not those made of others. network_usage: all interfaces but the loopback. The node is
-called node-1; no name of host or user is kept.
+disc_usage: discs proper, not those made of others. network_usage: network cards proper, without the loopback, and
+without bonds, bridges, tunnels and the cards of containers, whose bytes pass through others; a note names those left
+out. The node is called node-1; no name of host or user is kept.
 """
 
 from __future__ import annotations
@@ -29,14 +30,13 @@ import psutil
 from tqdm import tqdm
 
 from vdslib.sources import register
+from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count, left_out
 from vdslib.sources._options import complete, number, split
 from vdslib.telemetry import TelemetryError
 
 __all__ = ["measure", "read_archive", "read_host"]
 
 NODE = "node-1"
-# names of discs that are made of others or of memory: their bytes would count twice
-MADE_OF_OTHERS = re.compile(r"(dm-|md|loop|ram|zram|sr|fd)\d")
 SADF_SECONDS = 120  # longest that reading an archive may take
 
 
@@ -51,9 +51,8 @@ class Counters:
     network: float
 
 
-@register("host", title="this host, measured through psutil", default_target="cpu_usage", example="host:60")
-def read_host(rest: str) -> pd.DataFrame:
-    """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
+def _asked(rest: str) -> tuple[int, float]:
+    """Rows and seconds from row to row that ``rest`` asks for; TelemetryError where that cannot be."""
     origin = f"host:{rest}"
     seconds, given = split(rest, ("step",), origin)
     if not seconds.isdecimal() and seconds:
@@ -64,7 +63,20 @@ def read_host(rest: str) -> pd.DataFrame:
     rows = int(int(seconds or 60) / step)
     if not rows:
         raise TelemetryError(f"{origin}: shorter than one step of {step:g} s. Measure for longer.")
-    return complete(measure(rows, step), origin)
+    return rows, step
+
+
+@register(
+    "host",
+    title="this host, measured through psutil",
+    default_target="cpu_usage",
+    example="host:60",
+    files=lambda rest: None,
+    check=_asked,
+)
+def read_host(rest: str) -> pd.DataFrame:
+    """Measure this host for the seconds at the begin of ``rest`` (60 where it is empty)."""
+    return complete(measure(*_asked(rest)), f"host:{rest}")
 
 
 def measure(rows: int, step: float = 1) -> pd.DataFrame:
@@ -83,7 +95,15 @@ def measure(rows: int, step: float = 1) -> pd.DataFrame:
     frame = pd.DataFrame(found)
     frame.insert(0, "timestamp", times)
     frame.insert(1, "node", NODE)
+    frame.attrs["notes"] = left_out(cards_to_count(_outer_cards(), SYSFS)[1])
     return frame
+
+
+def _outer_cards() -> dict[str, Any]:
+    """Counters of each network card but the loopback."""
+    loopback = {name for name, card in psutil.net_if_stats().items() if "loopback" in card.flags}
+    cards = psutil.net_io_counters(pernic=True)
+    return {name: counted for name, counted in cards.items() if name not in loopback}
 
 
 def _counters() -> Counters:
@@ -96,12 +116,11 @@ def _counters() -> Counters:
     disc = np.nan
     if discs is not None:
         twice = psutil.disk_io_counters(perdisk=True).items()
-        made = [counted for name, counted in twice if MADE_OF_OTHERS.match(name)]
+        made = [counted for name, counted in twice if re.fullmatch(MADE_OF_OTHERS, name)]
         disc = _bytes([discs], "read_bytes", "write_bytes") - _bytes(made, "read_bytes", "write_bytes")
-    loopback = {name for name, card in psutil.net_if_stats().items() if "loopback" in card.flags}
-    cards = psutil.net_io_counters(pernic=True).items()
-    outer = [counted for name, counted in cards if name not in loopback]
-    network = _bytes(outer, "bytes_recv", "bytes_sent") if outer else np.nan
+    cards = _outer_cards()
+    counted = [cards[name] for name in cards_to_count(cards, SYSFS)[0]]
+    network = _bytes(counted, "bytes_recv", "bytes_sent") if counted else np.nan
     return Counters(time.monotonic(), total, total - unused, disc, network)
 
 
@@ -179,32 +198,54 @@ def read_archive(rest: str) -> pd.DataFrame:
 def _from_sadf(content: dict[str, Any], origin: str) -> pd.DataFrame:
     """The table in what ``sadf -j`` printed; NaN where an interval lacks a part."""
     host = content["sysstat"]["hosts"][0]
-    rows = [_sar_row(one) | {"cpu_cores": host["number-of-cpus"]} for one in host["statistics"] if one]
-    rows = [row for row in rows if "timestamp" in row]
-    if not rows:
+    intervals = [one for one in host["statistics"] if one and "timestamp" in one]
+    if not intervals:
         raise TelemetryError(
             f"{origin}: the archive has no interval yet. Wait until sar has written two samples."
         )
-    return pd.DataFrame(rows)
+    names = {card["iface"]: None for one in intervals for card in _cards(one)}
+    counted, virtual = cards_to_count(names)
+    frame = pd.DataFrame(
+        [_sar_row(one, counted) | {"cpu_cores": host["number-of-cpus"]} for one in intervals]
+    )
+    frame.attrs["notes"] = left_out(virtual)
+    if any("memused" in one.get("memory", {}) and "avail" not in one["memory"] for one in intervals):
+        frame.attrs["notes"].append(
+            "memory_usage counts free memory, buffers and cache as available, since this version of sar does not "
+            "write what is; memory shared by programs is part of the cache, so that the usage may be too low"
+        )
+    return frame
 
 
-def _sar_row(one: dict[str, Any]) -> dict[str, Any]:
-    if "timestamp" not in one:
-        return {}
+def _cards(one: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(one.get("network", {}).get("net-dev", []))
+
+
+def _sar_row(one: dict[str, Any], counted: list[str]) -> dict[str, Any]:
     when = one["timestamp"]
     end = pd.Timestamp(f"{when['date']}T{when['time']}", tz="UTC")
     row = {"timestamp": end - pd.Timedelta(seconds=when["interval"]), "node": NODE}
     for cpu in one.get("cpu-load", []):
         if cpu["cpu"] == "all":
             row["cpu_usage"] = min(max(100 - cpu["idle"] - cpu["iowait"] - cpu["steal"], 0), 100)
-    memory = one.get("memory", {})
-    if memory.get("memused-percent"):
-        # versions of sysstat differ in what they call used, so that the size follows from used and its share
-        total = memory["memused"] / (memory["memused-percent"] / 100)
-        row["memory_usage"] = 100 * (1 - memory["avail"] / total)
+    if "memory" in one:
+        row["memory_usage"] = _sar_memory(one["memory"])
     if "io" in one:  # in sectors of 512 bytes
         row["disc_usage"] = (one["io"]["io-reads"]["bread"] + one["io"]["io-writes"]["bwrtn"]) / 2
-    cards = [card for card in one.get("network", {}).get("net-dev", []) if card["iface"] != "lo"]
+    cards = [card for card in _cards(one) if card["iface"] in counted]
     if cards:
         row["network_usage"] = sum(card["rxkB"] + card["txkB"] for card in cards)
     return row
+
+
+def _sar_memory(memory: dict[str, float]) -> float:
+    """Share of the memory that is not available, in percent; NaN where the archive does not tell."""
+    if not memory.get("memused-percent"):
+        return np.nan
+    if "avail" in memory:
+        # versions of sysstat differ in what they call used, so that the size follows from used and its share
+        total = memory["memused"] / (memory["memused-percent"] / 100)
+        return 100 * (1 - memory["avail"] / total)
+    # versions without it call used all that is not free
+    free, buffers, cached = (memory.get(name, np.nan) for name in ("memfree", "buffers", "cached"))
+    return float(100 * (1 - (free + buffers + cached) / (free + memory["memused"])))
