@@ -1,4 +1,4 @@
-"""How the tests are shared out among several workers: ``pytest -n 2``, with pytest-xdist."""
+"""Pytest plugin: how the tests are shared out among several workers, ``pytest -n 2`` with pytest-xdist."""
 
 from pathlib import Path
 from typing import Any
