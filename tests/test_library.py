@@ -44,7 +44,8 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
         module for module, tree in TREES.items() if "vdslib._tensorflow" in inputs.closure(tree, MODULES)
     }
     assert users == of_networks | {
-        f"vdslib.{name}" for name in ("generalisation", "hyperparameters", "leaks", "planted_leaks")
+        f"vdslib.{name}"
+        for name in ("generalisation", "hyperparameters", "leaks", "planted_leaks", "same_rows")
     }  # which train some
 
 
