@@ -24,7 +24,6 @@ import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
-from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["pytester"]
 FORBIDDEN_TAGS = {"nbval-skip", "nbval-ignore-output", "raises-exception", "nbval-raises-exception"}
@@ -124,19 +123,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, IPyNbCell):
             prepare(item)
-
-
-class Scheduling(LoadScopeScheduling):
-    """Of several processes one runs all notebooks; a file of tests stays together, as it shares what is compiled."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "notebooks" if file.endswith(".ipynb") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    """The way in which ``pytest -n 2`` deals the tests to its processes."""
-    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

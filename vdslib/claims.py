@@ -105,7 +105,7 @@ def verdicts(results: Results) -> pd.DataFrame:
     """Each claim with what was measured and its verdict, from what the chapters recorded.
 
     Columns: key, section, claim, test, threshold, measured, low, high, verdict, chapter, cell, why. `low` and `high`
-    are the 95% interval of the value that the threshold is about, where there is one.
+    are the 99% interval of the value that the threshold is about, where there is one.
     """
     rows = []
     for claim in CLAIMS:

@@ -20,6 +20,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from vdslib import guards
 from vdslib.guards import Scalers
+from vdslib.scaling import feature_scaler, misfits
 from vdslib.telemetry import NAMED, TelemetryError, origin_of
 from vdslib.windows import Windows, aligned, as_slice, breaks, groups, median_step
 
@@ -36,8 +37,6 @@ __all__ = [
 ]
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
-_HELD = 1e-100  # the scale of a constant feature: later values stay 0, and can still be turned back
-_FAR = 10.0  # a scaled value from which on a scale is worth a word
 
 
 @dataclass(frozen=True)
@@ -108,14 +107,13 @@ def prepare(
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
     _refuse_future(frame, features, target, leak)
-    own = scalers or (_scaler(rows[known]), MinMaxScaler().fit(goal[known]))
+    own = scalers or (feature_scaler(rows[known]), MinMaxScaler().fit(goal[known]))
     if scalers or test_scalers:
         guards.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
-    scaled, y = own[0].transform(rows), own[1].transform(goal)[:, 0]
-    if test_scalers and (part == 2).any():
-        scaled[part == 2] = test_scalers[0].transform(rows[part == 2])
-        y[part == 2] = test_scalers[1].transform(goal[part == 2])[:, 0]
-    _tell_of_columns(frame, features, target, (rows, goal), (scaled, y), part == 2)
+    scaled, y = _scaled(rows, goal, part == 2, own, test_scalers or own)
+    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
+    for told in misfits(kinds, np.hstack([rows, goal]), np.column_stack([scaled, y]), part == 2):
+        warnings.warn(f"{origin_of(frame)}: {told}.", stacklevel=2)
 
     gap, usable = breaks(times, places, steps), _usable(scaled, y, window, horizon)
     if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
@@ -295,51 +293,15 @@ def _parts(
     return (position >= fitted).astype(int) + (position >= known)
 
 
-def _scaler(rows: np.ndarray) -> MinMaxScaler:
-    """The scaler of features. One that is constant in ``rows`` is held at 0, whatever it is later.
-
-    Its weights could not be learnt, so what it does later would be multiplied by numbers drawn at random.
-    """
-    scaler = MinMaxScaler().fit(rows)
-    flat = _flat(rows)
-    scaler.scale_[flat] = _HELD
-    scaler.min_[flat] = -scaler.data_min_[flat] * _HELD
-    return scaler
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """[columns]: True for those without a span, rounding aside."""
-    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-    return high - low <= 1e-9 * np.maximum(np.abs(low), np.abs(high))
-
-
-def _tell_of_columns(
-    frame: pd.DataFrame,
-    features: list[str],
-    target: str,
-    columns: tuple[np.ndarray, np.ndarray],
-    scaled: tuple[np.ndarray, np.ndarray],
-    test: np.ndarray,
-) -> None:
-    """Warn of columns whose scale, known from the rows before the test part, does not fit the test part."""
-    if not test.any():
-        return
-    values = np.column_stack(columns)
-    flat = _flat(values[~test])
-    moves = flat & ~_flat(values)
-    most = np.fmax.reduce(np.abs(np.column_stack(scaled)[test]))
-    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
-    for name, still, alive, far in zip(kinds, flat, moves, most, strict=True):
-        if alive:
-            result = (
-                "errors are in its unit" if name.startswith("target") else "it is held at 0, as if left out"
-            )
-            told = f"is constant in the rows before the test part and moves in it: {result}"
-        elif far > _FAR and not still:
-            told = f"reaches {far:.3g} in the test part, on the scale 0 .. 1 of the rows before it"
-        else:
-            continue
-        warnings.warn(f"{origin_of(frame)}: {name} {told}.", stacklevel=3)
+def _scaled(
+    rows: np.ndarray, goal: np.ndarray, test: np.ndarray, own: Scalers, of_test: Scalers
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [rows, features] and target [rows], scaled; those of the test part by scalers of their own, if any."""
+    scaled, y = own[0].transform(rows), own[1].transform(goal)[:, 0]
+    if of_test is not own and test.any():
+        scaled[test] = of_test[0].transform(rows[test])
+        y[test] = of_test[1].transform(goal[test])[:, 0]
+    return scaled, y
 
 
 def _tell_of_nodes(

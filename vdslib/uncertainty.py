@@ -1,4 +1,4 @@
-"""How sure a measured value is: 95% intervals over seeds, over blocks of time, and of a count.
+"""How sure a measured value is: 99% intervals over seeds, over blocks of time, and of a count.
 
 A *statistic* is a function of mean errors, such as the skill 1 - a / b. It is taken at the means; how far it
 would move with other seeds or at another time gives its interval.
@@ -30,7 +30,8 @@ __all__ = [
     "over_time",
 ]
 
-LEVEL = 0.95
+LEVEL = 0.99
+"""Of the intervals. Dozens of claims are judged: at 0.95 luck would decide one in twenty, and rounding move several."""
 
 Statistic = Callable[..., float]
 

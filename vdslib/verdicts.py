@@ -1,6 +1,6 @@
 """Verdicts: what a claim of the paper is, and when a measured interval decides it.
 
-A claim holds, or does not, where the whole 95% interval of what was measured lies on one side of the threshold;
+A claim holds, or does not, where the whole 99% interval of what was measured lies on one side of the threshold;
 otherwise it is undecided. Deterministic facts have no interval.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from vdslib.uncertainty import Interval
+from vdslib.uncertainty import LEVEL, Interval
 
 __all__ = [
     "CONSTANT_TOO",
@@ -92,7 +92,7 @@ def words(interval: Interval, form: str = "+.1%") -> str:
         return f"{interval.value:{form}} (one run, no interval)"
     if interval.low == interval.high:
         return f"{interval.value:{form}}"
-    return f"{interval.value:{form}} (95%: {interval.low:{form}} to {interval.high:{form}})"
+    return f"{interval.value:{form}} ({LEVEL:.0%}: {interval.low:{form}} to {interval.high:{form}})"
 
 
 def decided(interval: Interval, threshold: float, measured: str) -> Finding:

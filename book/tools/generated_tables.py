@@ -50,6 +50,7 @@ MODULES = (
     "testbed",
     "guards",
     "windows",
+    "scaling",
     "preparation",
     "dirty",
     "models",
