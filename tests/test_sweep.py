@@ -14,10 +14,10 @@ import stub_runs
 import yaml
 from waiting import HANG, until
 
-from vdslib import _worker, cli, results, runs, sweep
+from vdslib import cli, results, runs, sweep, worker
 from vdslib.experiments import NotebookError, ParameterError
 
-ORIGIN = _worker.Origin
+ORIGIN = worker.Origin
 KINDS = {"window": "int", "rate": "float", "network": "str"}
 
 

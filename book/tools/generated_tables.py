@@ -68,6 +68,7 @@ MODULES = (
     "runs",
     "results",
     "mlflow_export",
+    "worker",
     "sweep",
     "judging",
     "statements",
