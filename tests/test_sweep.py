@@ -361,7 +361,7 @@ def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, sche
     made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
     unseen = str(Path("unseen", "runs").resolve())
     monkeypatch.setattr(
-        _worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
+        worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
     )
     summary = sweep.sweep(made, place, scheduler=scheduler_elsewhere[0], executor=stub_runs.without_kernel)
     assert summary.done == 0 and set(summary.failed) == {run.id for run in made}
