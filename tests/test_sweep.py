@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -329,8 +330,12 @@ def started_by_hand(tmp_path, folder):
         "--no-dashboard",
     ]
     started += [subprocess.Popen([*worker, "--host", "127.0.0.1"], cwd=folder, **quiet) for _ in range(2)]
-    until(file.exists)
-    yield json.loads(file.read_text())["address"], started[0]
+
+    def address():
+        with suppress(ValueError):  # not yet whole
+            return file.exists() and json.loads(file.read_text())["address"]
+
+    yield until(address), started[0]
     for process in started:
         process.kill()
     for process in started:
