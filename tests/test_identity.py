@@ -37,6 +37,10 @@ def test_the_id_follows_what_determines_the_result_and_nothing_else(notebook, tm
     content.cells[0].source = content.cells[0].source.replace("start of random numbers", "first seed")
     nbformat.write(content, tmp_path / "prose.ipynb")
     assert planned(tmp_path / "prose.ipynb").id == first
+    monkeypatch.setenv("VDS_MOVED_WEIGHTS", "1")
+    moved = planned(notebook).id
+    monkeypatch.setenv("VDS_MOVED_WEIGHTS", "2")
+    assert len({first, moved, planned(notebook).id}) == 3
 
 
 def test_the_content_of_a_telemetry_file_is_part_of_the_id(tmp_path, monkeypatch):

@@ -64,7 +64,8 @@ def test_tensorflow_is_loaded_only_by_what_trains_networks():
         }
     }
     of_networks = {
-        f"vdslib.{name}" for name in ("models", "stacked", "engine", "training", "quantiles", "load_states")
+        f"vdslib.{name}"
+        for name in ("models", "stacked", "engine", "trainable", "training", "quantiles", "load_states")
     }
     assert names - of_networks == {"vdslib._tensorflow"}
     users = {module for module in MODULES if "vdslib._tensorflow" in closure(module)} - {"vdslib._tensorflow"}

@@ -14,7 +14,7 @@ import pytest
 import stub_runs
 import yaml
 
-from vdslib import cli, experiments, results, runs, scales
+from vdslib import cli, experiments, lost, results, runs, scales
 from vdslib.experiments import ParameterError
 
 PICTURE = """\
@@ -251,6 +251,12 @@ def test_a_run_whose_errors_are_no_numbers_is_not_done(notebook, capsys):
     assert cli.main([*told, "2"]) == 2
     assert "the run diverged, no numbers: stub.test_mse.net.1" in capsys.readouterr().err
     assert cli.main([*told, "1"]) == 0
+
+
+def test_of_many_errors_the_first_are_named():
+    found = lost.errors_lost({"a": {"mse": [None] * 6, "mae": 1.0}, "mse spread": None, "val_loss": [None]})
+    assert found == [f"a.mse.{n}" for n in range(6)]
+    assert lost.in_words(found) == "no numbers: a.mse.0, a.mse.1, a.mse.2, a.mse.3 and 2 more"
 
 
 def test_settings_are_ranked_with_their_spread_over_seeds(notebook):

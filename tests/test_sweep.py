@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -14,10 +15,10 @@ import stub_runs
 import yaml
 from waiting import HANG, until
 
-from vdslib import _worker, cli, results, runs, sweep
+from vdslib import cli, results, runs, sweep, worker
 from vdslib.experiments import NotebookError, ParameterError
 
-ORIGIN = _worker.Origin
+ORIGIN = worker.Origin
 KINDS = {"window": "int", "rate": "float", "network": "str"}
 
 
@@ -329,8 +330,12 @@ def started_by_hand(tmp_path, folder):
         "--no-dashboard",
     ]
     started += [subprocess.Popen([*worker, "--host", "127.0.0.1"], cwd=folder, **quiet) for _ in range(2)]
-    until(file.exists)
-    yield json.loads(file.read_text())["address"], started[0]
+
+    def address():
+        with suppress(ValueError):  # not yet whole
+            return file.exists() and json.loads(file.read_text())["address"]
+
+    yield until(address), started[0]
     for process in started:
         process.kill()
     for process in started:
@@ -361,7 +366,7 @@ def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, sche
     made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
     unseen = str(Path("unseen", "runs").resolve())
     monkeypatch.setattr(
-        _worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
+        worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
     )
     summary = sweep.sweep(made, place, scheduler=scheduler_elsewhere[0], executor=stub_runs.without_kernel)
     assert summary.done == 0 and set(summary.failed) == {run.id for run in made}

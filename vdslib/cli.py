@@ -224,6 +224,7 @@ def params(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run a notebook with the given parameters, or find that run, and say where its folder is."""
     from vdslib import runs
+    from vdslib.lost import in_words
 
     subject = runs.subject(options.notebook)
     planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
@@ -239,8 +240,8 @@ def run(options: argparse.Namespace) -> None:
         print("this run is there already; --force repeats it")
     runs.hand_on(place, planned)
     print(f"run: {place.shown(planned.id)}")
-    if names := place.read(runs.DONE, planned.id)[planned.id].get("lost"):
-        raise experiments.NotebookError(f"the run diverged, no numbers: {', '.join(names)}")
+    if names := place.read(runs.DONE, planned.id).get(planned.id, {}).get("lost"):
+        raise experiments.NotebookError(f"the run diverged, {in_words(names)}")
 
 
 def sweep_(options: argparse.Namespace) -> None:

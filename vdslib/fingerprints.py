@@ -116,8 +116,11 @@ def read_code(path: Path) -> list[str]:
 
 
 def environment(root: Path) -> str:
-    """Fingerprint of the locked packages and of Python."""
-    return digest(of_file(root / LOCK), "{}.{}.{}".format(*sys.version_info))
+    """Fingerprint of the locked packages, of Python, and of starting weights that are moved (`vdslib.models`)."""
+    moved = os.environ.get("VDS_MOVED_WEIGHTS")
+    return digest(
+        of_file(root / LOCK), "{}.{}.{}".format(*sys.version_info), *([f"moved {moved}"] if moved else [])
+    )
 
 
 def of_project(root: Path) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["errors_lost", "is_curve", "is_error"]
+__all__ = ["errors_lost", "in_words", "is_curve", "is_error"]
 
 
 def is_curve(name: str) -> bool:
@@ -25,6 +25,12 @@ def errors_lost(results: Mapping[str, Any]) -> list[str]:
     A curve may lose its end, where early stopping put the best weights back; the errors then are those of the best.
     """
     return list(_lost(results, ""))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """The first of such names, and how many more there are."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"no numbers: {', '.join(names[:4])}{more}"
 
 
 def _lost(values: Any, name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from vdslib import experiments, files, runs
 from vdslib.experiments import NotebookError
-from vdslib.lost import is_curve, is_error
+from vdslib.lost import in_words, is_curve, is_error
 
 __all__ = [
     "column",
@@ -130,7 +130,7 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             for key, value in found.items()
         }
         said = about.get("error", "").strip().rpartition("\n")[2]
-        lost = f"no numbers: {', '.join(about['lost'])}" if about.get("lost") else ""
+        lost = in_words(about["lost"]) if about.get("lost") else ""
         rows.append(row | {"error": said or lost})
     frame = pd.DataFrame(rows)
     frame.attrs["parameters"] = [name for name in frame if name in columns.values()]

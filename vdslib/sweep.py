@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from tqdm import tqdm
 
-from vdslib import _leftovers, _worker, handing, runs
+from vdslib import _leftovers, handing, runs, worker
 from vdslib.experiments import NotebookError, ParameterError
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        origin = _worker.Origin(
+        origin = worker.Origin(
             str(Path.cwd()), str(sign) if place.local else "", place.address, place.experiment
         )
         for run, attempt, error in _made(client, waiting, place, origin, threads, executor):
@@ -338,7 +338,7 @@ def _made(
     client: Client,
     waiting: list[tuple[runs.Run, int]],
     place: runs.Place,
-    origin: _worker.Origin,
+    origin: worker.Origin,
     threads: int,
     executor: runs.Executor | None,
 ) -> Iterator[tuple[runs.Run, int, str]]:
@@ -356,7 +356,7 @@ def _made(
                 run, attempt = waiting.pop()
                 key = f"{run.id}-{attempt}-{time.time_ns()}"
                 future = client.submit(
-                    _worker.perform, run, origin, _worker.near(run), threads, executor, key=key, pure=False
+                    worker.perform, run, origin, worker.near(run), threads, executor, key=key, pure=False
                 )
                 flying[future] = run, attempt
             for future in _landed(client, flying):

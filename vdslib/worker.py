@@ -9,6 +9,8 @@ from pathlib import Path
 from vdslib import runs
 from vdslib.experiments import NotebookError
 
+__all__ = ["Origin", "near", "perform"]
+
 
 @dataclass(frozen=True)
 class Origin:
