@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import cli, forms, runs, sources, telemetry
+from vdslib import cli, forms, sources, telemetry
 from vdslib.reading import stem
 from vdslib.telemetry import TelemetryError
 
@@ -444,10 +444,7 @@ def test_options_are_for_files_and_not_for_folders(tmp_path, capsys):
 
 def test_a_run_knows_a_file_that_has_options_behind_its_name(tmp_path):
     path = file(tmp_path, table(3))
-    before = runs._of_telemetry(f"{path}?zone=UTC")
-    assert before == runs._of_telemetry(str(path)) != ""
-    file(tmp_path, table(4))
-    assert runs._of_telemetry(f"{path}?zone=UTC") != before
+    assert sources.files(f"{path}?zone=UTC") == sources.files(str(path)) == [path]
 
 
 # ---------------------------------------------------------------------------------------------- numbers

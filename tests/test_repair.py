@@ -201,7 +201,7 @@ def test_a_grid_joins_nodes_that_are_measured_at_different_moments():
     with pytest.raises(TelemetryError, match="no timestamp has a row of every node"):
         telemetry.system_series(telemetry.repair(frame)[0])
     repaired, _ = telemetry.repair(frame, {"irregular": "grid"}, interval=60)
-    assert len(telemetry.system_series(repaired)) == 29
+    assert len(telemetry.system_series(repaired, together="all")) == 29
 
 
 def test_of_a_clock_that_went_back_the_fewer_rows_are_left_out():

@@ -85,7 +85,7 @@ def by_model(table: pd.DataFrame, window: int) -> pd.DataFrame:
 
 def save_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write the results as CSV, at once or not at all."""
-    files.save(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    files.save(path, table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
