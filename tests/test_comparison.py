@@ -89,7 +89,8 @@ def test_tolerances_follow_the_range_and_never_hide_a_fifth() -> None:
     assert measured("0.012834567891", 0.07).tolerance == pytest.approx(0.16)
     assert measured("0.012834567891", 0.09).tolerance is None
     assert measured("3", 0.0).tolerance is None  # a count that training decides: one more is a third
-    assert measured("3", 0.0, touched=False).tolerance == 0.0
+    assert measured("0.012834567891", 0.0).tolerance == 1e-4
+    assert measured("3", 0.0, touched=False).tolerance == comparison.DETERMINISTIC
 
 
 def test_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ DRAWS = 5
 SHOWN = "shown"  # the run that shows what training touches
 NOISE = 0.08  # a number with a larger range is not compared as a number
 TIMES = 4  # a tolerance is this many times the range ...
-HIGHEST = 0.16  # ... and never hides a change of 20%
+HIGHEST = 0.16  # ... that never hides a change of 20%
+LEAST = 1e-4  # what every number that training touches may differ by, however little it moved in five runs
 COLUMNS = ["notebook", "cell", "output", "number", "value", "range", "tolerance"]
 # instructions that older processors lack: numpy's own loops, and the kernels of its linear algebra
 OTHER_PROCESSORS = (
@@ -62,10 +63,12 @@ class Measured:
 
         Where the range is below one unit of the last digit, a number that training touches may differ by that unit.
         """
-        unit = comparison.resolution(self.value) if self.touched else 0.0
+        if not self.touched:
+            return comparison.DETERMINISTIC
+        unit = comparison.resolution(self.value)
         if self.range > NOISE or unit > HIGHEST:
             return None
-        return max(min(TIMES * self.range, HIGHEST), unit)
+        return max(min(TIMES * self.range, HIGHEST), unit, LEAST)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -196,7 +199,7 @@ def faults(measured: list[Measured], words: list[str]) -> list[str]:
             continue
         if allowed < 2 * one.range:
             found.append(f"{where}: tolerance {allowed:.2%} is below twice the range {one.range:.2%}")
-        if allowed > max(10 * one.range, comparison.resolution(one.value)):
+        if allowed > max(10 * one.range, comparison.resolution(one.value), LEAST):
             found.append(f"{where}: tolerance {allowed:.2%} is above ten times the range {one.range:.2%}")
     for line in found:
         print(f"fault: {line}")
