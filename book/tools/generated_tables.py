@@ -187,7 +187,9 @@ def numerics_table() -> str:
                 f"[](../notebooks/{notebook}.ipynb)",
                 str(len(numbers)),
                 str(len(numbers) - len(compared)),
-                "none" if largest is None else f"{largest['range']:.1%} (of {largest['value']})",
+                "none"
+                if largest is None
+                else f"{largest['range']:.2%}, of {float(str(largest['value']).replace(',', '')):.4g}",
                 "none" if largest is None else f"{compared['range'].median():.2%}",
             ]
         )

@@ -188,6 +188,7 @@ def report(measured: list[Measured]) -> None:
 
 def faults(measured: list[Measured], words: list[str]) -> list[str]:
     """Print and return what must be mended: tolerances that do not fit, words that hang on noise."""
+    # the table has three digits
     tolerances, found = comparison.read_tolerances(ROOT), list(words)
     for one in measured:
         cell = tolerances.get((one.notebook, one.cell), {})
@@ -197,9 +198,9 @@ def faults(measured: list[Measured], words: list[str]) -> list[str]:
             found.append(f"{where}: range {one.range:.1%}, so it is noise")
         if allowed is None or not one.range:
             continue
-        if allowed < 2 * one.range:
+        if allowed < 1.98 * one.range:
             found.append(f"{where}: tolerance {allowed:.2%} is below twice the range {one.range:.2%}")
-        if allowed > max(10 * one.range, comparison.resolution(one.value), LEAST):
+        if allowed > 1.01 * max(10 * one.range, comparison.resolution(one.value), LEAST):
             found.append(f"{where}: tolerance {allowed:.2%} is above ten times the range {one.range:.2%}")
     for line in found:
         print(f"fault: {line}")
