@@ -228,6 +228,9 @@ def machines(won, rival, among=20):
     }
 
 
+LOST = {"lost": {"lstm": [None], "persistence": [0.02], "ridge": [0.02]}}
+
+
 @pytest.mark.parametrize(
     ("key", "chapter", "changes", "expected"),
     [
@@ -290,6 +293,9 @@ def machines(won, rival, among=20):
         ("unbiased-test", "3-5-leaks", {"same_rows.leaky": (0.0095, 0.1)}, OPEN),
         ("generalises", "4-2-generalisation", {"machine_mse": machines(8, "persistence")}, FAILS),
         ("generalises", "4-2-generalisation", {"machine_mse": machines(8, "persistence", 10)}, OPEN),
+        # an error that is no number decides nothing
+        ("curves-tell", X, {"arm_test_mse.early stopping": [None] * 30}, UNKNOWN),
+        ("generalises", "4-2-generalisation", {"machine_mse": machines(9, "ridge") | LOST}, UNKNOWN),
         ("needs-lstm-elsewhere", "4-2-generalisation", {"machine_mse": machines(2, "ridge")}, FAILS),
         ("needs-lstm-elsewhere", "4-2-generalisation", {"machine_mse": machines(9, "ridge")}, OPEN),
         (

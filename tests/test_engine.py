@@ -72,8 +72,8 @@ def test_an_optimiser_moves_weights_as_keras_does(float64, optimizer, momentum):
         rate, count = np.full((1, 1), 0.01), np.full((1, 1), float(step))
         ours, first, second = stacked.UPDATES[optimizer](ours, gradient, first, second, rate, count, momentum)
         chosen.apply([keras.ops.array(gradient)], [theirs])
-        # Keras takes a momentum of 0.9 through float32
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-8)
+        # Keras takes a momentum that float32 has not exactly, such as 0.9, through float32
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-8 if momentum == 0.9 else 1e-12)
 
 
 @pytest.mark.parametrize(

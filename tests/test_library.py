@@ -1,6 +1,7 @@
 """The shape of vdslib: imports follow the data, TensorFlow comes only where it is needed, names are explained."""
 
 import ast
+import importlib
 
 import generated_tables
 import pytest
@@ -80,3 +81,12 @@ def test_public_names_are_explained(module):
     assert ast.get_docstring(TREES[module])
     public = list(generated_tables.public_objects(TREES[module]))
     assert [node.name for node in public if not ast.get_docstring(node)] == []
+
+
+@pytest.mark.parametrize(
+    "tool", sorted(path.stem for path in (experiments.root() / "book/tools").glob("*.py"))
+)
+def test_every_tool_of_the_book_can_be_imported(tool):
+    if tool == "bench_torch":
+        pytest.importorskip("torch", reason="only the benchmark sets up an environment with PyTorch")
+    importlib.import_module(tool)

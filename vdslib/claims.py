@@ -6,6 +6,7 @@ put a constant or an oracle in the network's place, and the verdicts follow.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def shuffled_history(windows: Windows, seed: int = 0) -> Windows:
     if x.shape[1] > 2:
         order = np.argsort(np.random.default_rng(seed).random((len(x), x.shape[1] - 1)), axis=1)
         x[:, :-1] = np.take_along_axis(x[:, :-1], order[:, :, None], axis=1)
-    return Windows(x, windows.y, windows.times, windows.node, windows.last)
+    return replace(windows, x=x)
 
 
 def evidence(

@@ -349,6 +349,8 @@ def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding
         ]
         won = sum(skill(*pair) >= LEAST_EFFECT for pair in errors)
         measured = f"better than {rival} on {won} of {_count(len(errors), 'machine')}"
+        if not np.isfinite(errors).all():
+            return Finding(UNTESTABLE, measured, threshold=share)
         return _of_count(won, len(errors), share, measured)
 
     return judge

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from build import STAMP
+from inputs import STAMP
 
 from vdslib import engine, experiments, models, preparation, training
 from vdslib._tensorflow import keras
