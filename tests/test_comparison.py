@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import comparison
+import nbformat
 import numerics
 import pytest
 
@@ -112,3 +113,22 @@ def test_the_measured_table_is_read_back(tmp_path: Path, monkeypatch: pytest.Mon
     numbers = [measured("0.0128", 0.004), measured("9", 0.3), measured("5", 0.0, touched=False)]
     numerics.save([dataclasses.replace(one, number=place) for place, one in enumerate(numbers)])
     assert comparison.read_tolerances(tmp_path) == {("n", "c"): {("stdout", 0): 0.016, ("stdout", 1): None}}
+
+
+def test_runs_of_other_code_or_without_traces_measure_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numerics, "ROOT", tmp_path)
+    monkeypatch.setattr(numerics.inputs, "notebooks", lambda root: [tmp_path / "a.ipynb"])
+    for name, code in {
+        "": "1",
+        **dict.fromkeys([*map(str, range(1, numerics.DRAWS + 1)), numerics.SHOWN], "2"),
+    }.items():
+        path = tmp_path / (f"{numerics.folder(name)}/executed" if name else "") / "a.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    with pytest.raises(SystemExit, match="a, code cell 1: the runs have other code"):
+        numerics.compare()
+    monkeypatch.setattr(numerics.traces, "available", lambda name: False)
+    with pytest.raises(SystemExit, match="set VDS_TRACES"):
+        numerics.main([])
