@@ -254,7 +254,14 @@ def test_a_run_whose_errors_are_no_numbers_is_not_done(notebook, capsys):
 
 
 def test_of_many_errors_the_first_are_named():
-    found = lost.errors_lost({"a": {"mse": [None] * 6, "mae": 1.0}, "mse spread": None, "val_loss": [None]})
+    found = lost.errors_lost(
+        {
+            "a": {"mse": [None] * 6, "mae": 1.0},
+            "mse spread": None,
+            "val_loss": [None],
+            "intervals": {"mse-low": [None, None]},
+        }
+    )
     assert found == [f"a.mse.{n}" for n in range(6)]
     assert lost.in_words(found) == "no numbers: a.mse.0, a.mse.1, a.mse.2, a.mse.3 and 2 more"
 

@@ -15,8 +15,9 @@ def is_curve(name: str) -> bool:
 
 
 def is_error(name: str) -> bool:
-    """Whether a result is an error or a loss, by its name; its spread is neither."""
-    return re.search(r"mse|mae|error|loss", name) is not None and not re.search(r"spread|\.std$", name)
+    """Whether a result is an error or a loss, by its name; its spread and its interval are neither."""
+    kind = re.search(r"spread|interval|\.std$", name)
+    return re.search(r"mse|mae|error|loss", name) is not None and kind is None
 
 
 def errors_lost(results: Mapping[str, Any]) -> list[str]:
