@@ -4,9 +4,9 @@ import re
 
 import nbformat
 
-from vdslib import experiments
+from vdslib import files
 
-ROOT = experiments.root()
+ROOT = files.root()
 BOOK = ROOT / "book"
 PAGES = sorted(BOOK.glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -10,11 +10,11 @@ import pytest
 SPREAD = {
     "test_build",
     "test_commands",
-    "test_experiments",
+    "test_parameters",
     "test_interrupts",
     "test_runs",
     "test_sockets",
-    "test_sweep",
+    "test_sweeps",
 }
 
 

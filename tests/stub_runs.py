@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from vdslib import runs, sweep
+from vdslib.experiments import runs, sweeps
 
 CELL = """\
 number: int = 1  # a number, which the result is made of [0 .. 1000000]
@@ -49,6 +49,11 @@ def write_notebook(path: Path, *more: str) -> Path:
     return path
 
 
+def planned(notebook, **given):
+    """The run of a notebook with some parameters, not yet made."""
+    return runs.subject(notebook).run(given)
+
+
 def without_kernel(run: runs.Run, folder: Path, variables: dict[str, str]) -> None:
     """Make a run of the notebook without executing it; ``kill`` ends the worker once, ``error`` fails."""
     time.sleep(run.parameters["pause"])
@@ -61,12 +66,12 @@ def without_kernel(run: runs.Run, folder: Path, variables: dict[str, str]) -> No
     (folder / "results.json").write_text(json.dumps({"stub": {"value": run.parameters["number"] * 2}}))
 
 
-def many(notebook: Path, out: Path, number: int, pause: float = 0.0) -> sweep.Summary:
+def many(notebook: Path, out: Path, number: int, pause: float = 0.0) -> sweeps.Summary:
     """A sweep over ``number`` runs without kernels."""
-    planned, _ = sweep.plan(
+    planned, _ = sweeps.plan(
         runs.subject(notebook), {"grid": {"number": list(range(number))}}, {"pause": pause}
     )
-    return sweep.sweep(planned, runs.Place(out, "stub"), workers=2, executor=without_kernel)
+    return sweeps.sweep(planned, runs.Place(out, "stub"), workers=2, executor=without_kernel)
 
 
 if __name__ == "__main__":

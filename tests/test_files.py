@@ -7,7 +7,8 @@ import threading
 import pandas as pd
 import pytest
 
-from vdslib import experiments, files, results, telemetry
+from vdslib import experiments, files, telemetry
+from vdslib.experiments import results
 
 
 @pytest.fixture

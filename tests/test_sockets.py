@@ -16,7 +16,7 @@ from vdslib import _sockets
 TOOLS = Path(__file__).resolve().parent.parent / "book" / "tools"
 
 BUILD = "import execution, pathlib as p; execution.execute(p.Path('stub.ipynb').resolve(), '', p.Path('r').resolve())"
-IMPORT = "from vdslib import store; print(store.import_folder('trace', 'store', jobs=2))"
+IMPORT = "from vdslib.sources import store; print(store.import_folder('trace', 'store', jobs=2))"
 TEST = ["-p", "no:cacheprovider", "-p", "notebook_comparison", "--nbval", "--nbval-current-env", "stub.ipynb"]
 COMMANDS = {
     "make book": ["-c", BUILD],

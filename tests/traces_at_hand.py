@@ -8,8 +8,8 @@ import os
 
 import pytest
 
+from vdslib.errors import TelemetryError
 from vdslib.sources import traces
-from vdslib.telemetry import TelemetryError
 
 SMALL = "nab-aws/labels/combined_windows.json"
 

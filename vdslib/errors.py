@@ -1,11 +1,26 @@
-"""The error of telemetry, and the ways out that it may offer."""
+"""Errors that a reader can act on: each message says what is wrong and what to do. The command shows no traceback."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TelemetryError", "Way"]
+__all__ = [
+    "LeakError",
+    "NotebookError",
+    "ParameterError",
+    "RecordError",
+    "RegistryError",
+    "TelemetryError",
+    "TestbedError",
+    "VDSError",
+    "Way",
+    "family",
+]
+
+
+class VDSError(Exception):
+    """The family: whatever stops with one of these shows its message and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +33,7 @@ class Way:
     value: str
 
 
-class TelemetryError(ValueError):
+class TelemetryError(VDSError, ValueError):
     """Telemetry that cannot be used. The message names file, column, row and what to do about it.
 
     ``ways`` are remedies that whoever reads the file may try and then tell in place of ``remedy``, with which the
@@ -28,3 +43,34 @@ class TelemetryError(ValueError):
     def __init__(self, message: str, ways: Sequence[Way] = (), blamed: str = "", remedy: str = "") -> None:
         super().__init__(message)
         self.ways, self.blamed, self.remedy = tuple(ways), blamed, remedy
+
+
+class LeakError(VDSError, ValueError):
+    """Something was asked for that would leak, without naming the leak."""
+
+
+class ParameterError(VDSError, ValueError):
+    """A parameter that the notebook does not have, or a value that it cannot take."""
+
+
+class NotebookError(VDSError, RuntimeError):
+    """A notebook that cannot be found, has no parameters cell, or failed while it ran."""
+
+
+class RecordError(VDSError, OSError):
+    """A recording that cannot be made, or not written where it should be."""
+
+
+class RegistryError(VDSError, ValueError):
+    """A name that nothing is registered under, that is taken, or a file of a reader's own that is not there."""
+
+
+class TestbedError(VDSError, RuntimeError):
+    """A node of the testbed did not start or stopped answering; the message says which, and what to do."""
+
+    __test__ = False  # its name does not make it a test
+
+
+def family(parent: type[VDSError] = VDSError) -> set[str]:
+    """Names of the family, by which an error of a notebook's kernel is known."""
+    return {parent.__name__}.union(*(family(child) for child in parent.__subclasses__()))

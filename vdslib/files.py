@@ -1,14 +1,19 @@
-"""Files that are there whole or not at all."""
+"""The project's folder; files that are there whole or not at all; tables as Markdown."""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic", "save"]
+__all__ = ["atomic", "markdown", "root", "save"]
+
+
+def root() -> Path:
+    """The project's folder: the parent of the package ``vdslib``."""
+    return Path(__file__).resolve().parent.parent
 
 
 @contextmanager
@@ -37,3 +42,13 @@ def save(path: str | Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped, a line break becomes a space."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(str(cell)) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -24,11 +24,10 @@ from typing import Any
 import numpy as np
 from inputs import STAMP
 
-from vdslib import engine, experiments, models, preparation, training
-from vdslib._tensorflow import keras
-from vdslib.stacked import by_layers
+from vdslib import files
+from vdslib.forecasting import preparation
+from vdslib.networks import History, Job, Settings, Trained, by_layers, engine, keras, models, training
 from vdslib.telemetry import read, select
-from vdslib.training import History, Job, Settings, Trained
 
 FEATURES = [*preparation.USAGES, "system_productivity"]
 BATCH, EPOCHS, ROUNDS = 16, 3, 7
@@ -363,4 +362,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["whole-job"]:
         print(json.dumps(whole_job(sys.argv[2])))
     else:
-        main(experiments.root() / "data", experiments.root() / "_build")
+        main(files.root() / "data", files.root() / "_build")

@@ -22,8 +22,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 # Only what the bare loop needs is imported here, since its workers import this file: it must not wait for more.
+from vdslib import files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = files.root()
 
 
 def convert(path: Path, out: Path) -> None:
@@ -59,7 +60,7 @@ def bare(folder: Path, out: Path, jobs: int) -> float:
 
 def imported(folder: Path, out: Path, jobs: int) -> float:
     """Seconds of the import."""
-    from vdslib import store
+    from vdslib.sources import store
 
     start = time.perf_counter()
     result = store.import_folder(folder, out, jobs=jobs)
@@ -71,7 +72,7 @@ def reading(out: Path) -> list[float]:
     """Milliseconds to read each node of a store, in a random order."""
     import random
 
-    from vdslib import store
+    from vdslib.sources import store
 
     names, spent = store.nodes(out), []
     random.Random(0).shuffle(names)

@@ -24,7 +24,9 @@ import inputs
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-ROOT = Path(__file__).resolve().parents[2]
+from vdslib import files
+
+ROOT = files.root()
 
 
 class BuildError(RuntimeError):

@@ -18,9 +18,10 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import default
 from traitlets.config import Config
 
-from vdslib import _kernel, files
+from vdslib import files
+from vdslib.experiments import kernel
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = files.root()
 # Papermill, JupyterLab and converters leave these in notebooks; they differ from run to run or say nothing.
 NOTEBOOK_NOISE = ("papermill", "jupytext", "widgets", "toc-autonumbering")
 CELL_NOISE = (
@@ -41,7 +42,7 @@ class OwnKernelSpecs(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class OwnKernel(_kernel.Kernel):
+class OwnKernel(kernel.Kernel):
     """A kernel that talks over IPC sockets: TCP ports collide where several kernels start at once."""
 
     @default("transport")
@@ -57,7 +58,7 @@ class OwnKernel(_kernel.Kernel):
 def kernel_folder(results: Path, variables: Mapping[str, str] | None = None) -> Iterator[Path]:
     """A short-lived folder for sockets, with the environment that kernels started meanwhile shall have: where chapters
     record results and read them, and ``variables``."""
-    with _kernel.folder() as folder:
+    with kernel.folder() as folder:
         own = {
             "VDS_RESULTS": str(results),
             # a reader's own IPython profile must not change what a chapter does

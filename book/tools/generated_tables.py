@@ -22,9 +22,9 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.sorting import BaseSortingStyle
 
-from vdslib import experiments, telemetry
+from vdslib import experiments, files, telemetry
 from vdslib import sources as origins
-from vdslib.tables import markdown as table
+from vdslib.files import markdown as table
 
 MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
 
@@ -104,12 +104,12 @@ MODULES = (
 
 def package() -> Path:
     """The folder of vdslib."""
-    return experiments.root() / "vdslib"
+    return files.root() / "vdslib"
 
 
-def notebooks() -> list[Path]:
+def chapters() -> list[Path]:
     """The chapters, in the order of their names."""
-    return sorted((experiments.root() / "notebooks").glob("*.ipynb"))
+    return sorted((files.root() / "notebooks").glob("*.ipynb"))
 
 
 # ------------------------------------------------------------------------------------- data dictionary
@@ -154,7 +154,7 @@ def source_tables() -> str:
 
 def parameter_tables() -> str:
     """One section for each chapter with the table of its parameters, from its parameters cell."""
-    return "\n\n".join(_chapter_parameters(path) for path in notebooks())
+    return "\n\n".join(_chapter_parameters(path) for path in chapters())
 
 
 def _chapter_parameters(path: Path) -> str:
@@ -177,7 +177,7 @@ def _chapter_parameters(path: Path) -> str:
 
 def numerics_table() -> str:
     """How many numbers of each notebook training touches, how many are noise, and what moves most of the others."""
-    measured = pd.read_csv(experiments.root() / "data" / "numerics.csv")
+    measured = pd.read_csv(files.root() / "data" / "numerics.csv")
     rows = []
     for notebook, numbers in measured.groupby("notebook"):
         compared = numbers.dropna(subset="tolerance")
@@ -331,7 +331,7 @@ def _prose(text: str) -> str:
 # name in the marker: the function that writes it, the files it is made from
 GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
     "data dictionary": (data_dictionary, lambda: [package() / "schema.py"]),
-    "parameters": (parameter_tables, notebooks),
+    "parameters": (parameter_tables, chapters),
     "sources": (source_tables, lambda: sorted((package() / "sources").glob("*.py"))),
     "numerics": (numerics_table, lambda: [package().parent / "data" / "numerics.csv"]),
     "api": (api_reference, modules),

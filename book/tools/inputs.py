@@ -16,15 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vdslib import experiments
-from vdslib.fingerprints import (
-    digest,
-    environment,
-    names_in,
-    of_file,
-    of_prose_and_code,
-    own_code,
-    read_code,
-)
+from vdslib.experiments import digest, names_in, of_file, of_prose_and_code, own_code, read_code
+from vdslib.experiments.identity import environment
 
 __all__ = [
     "BUILD",

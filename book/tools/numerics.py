@@ -2,7 +2,7 @@
 
     python book/tools/numerics.py [--save]
 
-Each notebook is run five times with its starting weights moved by a millionth (`vdslib.models`) and with numpy and its
+Each notebook is run five times with its starting weights moved by a millionth (`vdslib.networks.models`) and with numpy and its
 linear algebra kept to fewer instructions, as on another processor. For every number that is compared the range of the
 runs is held against its tolerance in ``data/numerics.csv``; ``--save`` writes that table anew. A sixth run moves the
 weights by a thousandth, which shows in every number that training touches, also where it is printed with few digits.
@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import build
@@ -29,7 +28,7 @@ import nbformat
 from vdslib import files
 from vdslib.sources import traces
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = files.root()
 TABLE = ROOT / "data" / "numerics.csv"
 DRAWS = 5
 SHOWN = "shown"  # the run that shows what training touches

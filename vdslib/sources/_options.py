@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from vdslib.forms import split
-from vdslib.telemetry import COLUMNS, TelemetryError
+from vdslib.errors import TelemetryError
+from vdslib.telemetry import COLUMNS, split
 
 __all__ = ["complete", "number", "split"]
 

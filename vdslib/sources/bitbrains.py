@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from vdslib.gwa import bitbrains
-from vdslib.sources import pinned, register
+from vdslib.errors import TelemetryError
 from vdslib.sources._pins import PINS
+from vdslib.sources.catalogue import pinned, register
+from vdslib.sources.gwa import bitbrains
 from vdslib.sources.traces import fetch
-from vdslib.telemetry import TelemetryError
 
 __all__ = ["load", "raw", "read"]
 
@@ -100,7 +100,7 @@ def _pinned(rest: str) -> list[str]:
 
 
 def raw(path: str | Path) -> pd.DataFrame:
-    """A file as it is, row by row, in our columns and units (`vdslib.gwa`); repeated times and usages above 100%
+    """A file as it is, row by row, in our columns and units (`vdslib.sources.gwa`); repeated times and usages above 100%
     stay in.
 
     Raises TelemetryError where the file is not of this format or a value is no number from 0.

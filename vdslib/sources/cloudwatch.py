@@ -11,10 +11,10 @@ import json
 
 import pandas as pd
 
-from vdslib.sources import pinned, register
+from vdslib.errors import TelemetryError
 from vdslib.sources._pins import PINS
+from vdslib.sources.catalogue import pinned, register
 from vdslib.sources.traces import fetch
-from vdslib.telemetry import TelemetryError
 
 __all__ = ["read", "windows"]
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from vdslib.sources import pinned, register
+from vdslib.errors import TelemetryError
+from vdslib.sources.catalogue import pinned, register
 from vdslib.sources.traces import fetch
-from vdslib.telemetry import SYSTEM, TelemetryError
+from vdslib.telemetry import SYSTEM
 
 __all__ = ["alibaba", "azure", "google", "worldcup"]
 

@@ -45,9 +45,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vdslib.sources import register
+from vdslib.errors import TelemetryError
 from vdslib.sources._options import number, split
-from vdslib.telemetry import SYSTEM, TelemetryError
+from vdslib.sources.catalogue import register
+from vdslib.telemetry import SYSTEM
 
 __all__ = ["aggregate", "read", "read_log"]
 

@@ -29,10 +29,10 @@ import pandas as pd
 import psutil
 from tqdm import tqdm
 
-from vdslib.sources import register
+from vdslib.errors import TelemetryError
 from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count, left_out
 from vdslib.sources._options import complete, number, split
-from vdslib.telemetry import TelemetryError
+from vdslib.sources.catalogue import register
 
 __all__ = ["measure", "read_archive", "read_host"]
 

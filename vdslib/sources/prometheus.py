@@ -37,10 +37,11 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from vdslib.sources import register
+from vdslib.errors import TelemetryError
 from vdslib.sources._devices import LOOPBACK, MADE_OF_OTHERS, PARTITIONS, VIRTUAL_CARDS, left_out
 from vdslib.sources._options import complete, number, split
-from vdslib.telemetry import COLUMNS, TelemetryError
+from vdslib.sources.catalogue import register
+from vdslib.telemetry import COLUMNS
 
 __all__ = ["QUERIES", "collect", "queries", "read"]
 

@@ -13,8 +13,9 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
+from vdslib.errors import TelemetryError
 from vdslib.sources._pins import PINS, Pin
-from vdslib.telemetry import TelemetryError, checksum
+from vdslib.telemetry import checksum
 
 __all__ = ["available", "cache", "fetch"]
 

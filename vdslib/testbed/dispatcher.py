@@ -17,18 +17,13 @@ from subprocess import PIPE
 
 import numpy as np
 
+from vdslib.errors import TestbedError
 from vdslib.testbed.node import COUNTERS, JOB, REPLY
 from vdslib.testbed.workload import CLASSES, STRATEGIES, Configuration, Jobs
 
-__all__ = ["Counters", "Dispatcher", "Tally", "TestbedError", "system"]
+__all__ = ["Counters", "Dispatcher", "Tally", "system"]
 
 PATIENCE = 30.0  # seconds; a node that answers later than that is taken for dead
-
-
-class TestbedError(RuntimeError):
-    """A node of the testbed did not start or stopped answering; the message says which, and what to do."""
-
-    __test__ = False  # its name does not make it a test
 
 
 @dataclass(frozen=True)

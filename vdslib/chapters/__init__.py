@@ -1,0 +1,6 @@
+"""What one chapter alone needs, a module each, imported by its name since some need TensorFlow."""
+
+__all__ = [
+    "damaged_files", "forecastability", "generalisation", "hyperparameters", "leaks", "load_states",
+    "planted_leaks", "same_rows", "splits",
+]  # fmt: skip

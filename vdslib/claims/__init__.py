@@ -1,0 +1,11 @@
+"""The paper's claims as data, their judges, and what was read by hand."""
+
+from vdslib.claims.findings import VERDICTS, words
+from vdslib.claims.judging import MSE_TARGET
+from vdslib.claims.scorecard import evidence, shuffled_history, table, tested, verdicts, where_decided
+from vdslib.claims.statements import CLAIMS
+
+__all__ = [
+    "CLAIMS", "MSE_TARGET", "VERDICTS", "evidence", "judging", "readings", "shuffled_history", "table",
+    "tested", "verdicts", "where_decided", "words",
+]  # fmt: skip

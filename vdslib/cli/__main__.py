@@ -1,0 +1,7 @@
+"""``python -m vdslib.cli`` is the command ``vds``."""
+
+import sys
+
+from vdslib.cli import main
+
+sys.exit(main())

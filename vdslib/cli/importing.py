@@ -1,0 +1,133 @@
+"""The command ``vds import``: telemetry from any source, repaired where that is asked for, in our form."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vdslib.errors import TelemetryError
+from vdslib.telemetry import forms
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["add_options", "perform"]
+
+
+def add_options(importing: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    importing.add_argument(
+        "source",
+        help="file, NAME:REST of a source (see vds sources), address of Prometheus, or a folder of trace files",
+    )
+    importing.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
+    )
+    importing.add_argument(
+        "--column",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("OURS", "THEIRS"),
+        dest="columns",
+        help="a column of a file that has another name",
+    )
+    forms.add_options(importing)
+    importing.add_argument(
+        "--repair", action="store_true", help="repair damage by the default policies, and report it"
+    )
+    importing.add_argument(
+        "--policy",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FAULT", "POLICY"),
+        dest="policies",
+        help="repair, this fault by another policy than its default",
+    )
+    importing.add_argument(
+        "--unit",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("COLUMN", "UNIT"),
+        dest="units",
+        help="repair, this column being in another unit than ours",
+    )
+    importing.add_argument(
+        "--interval",
+        type=float,
+        metavar="SECONDS",
+        help="repair, this being the interval of the rows (--policy irregular grid needs it)",
+    )
+
+
+def perform(options: argparse.Namespace) -> None:
+    """Read telemetry from any source, write it in our form, and say what is in it; a folder becomes a store."""
+    with forms.speaking("command"):
+        _perform(options)
+
+
+def _perform(options: argparse.Namespace) -> None:
+    from vdslib import (
+        sources,
+        telemetry,  # take a second to import
+    )
+    from vdslib.sources import store
+
+    if Path(options.source).is_dir():
+        if options.columns or options.form or _repairs(options):
+            stated = "".join(f"--{name}, " for name in options.form)
+            raise TelemetryError(
+                f"{options.source}: {stated}--column and repair are for single sources; a folder of trace files has the "
+                "format's columns, and its report says what was left out. Repair what you read from the store."
+            )
+        store.import_folder_command(options)
+        return
+    telemetry.check_ending(options.out)
+    if not options.out.parent.is_dir():
+        raise TelemetryError(
+            f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
+        )
+    frame = _repaired(options) if _repairs(options) else _read(options)
+    try:
+        telemetry.write(frame, options.out)
+    except OSError as error:
+        raise TelemetryError(f"cannot write {options.out}: {error.strerror or error}") from error
+    nodes = frame["node"].nunique()
+    for note in frame.attrs["notes"]:
+        print(f"note: {note}")
+    print(
+        f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
+        f"target {sources.default_target(frame)}"
+    )
+
+
+def _read(options: argparse.Namespace) -> pd.DataFrame:
+    """The telemetry of a source, checked."""
+    from vdslib import sources
+
+    return sources.read(options.source, dict(options.columns), **options.form)
+
+
+def _repairs(options: argparse.Namespace) -> bool:
+    """Whether an import shall repair: any of its options says so."""
+    return bool(options.repair or options.policies or options.units or options.interval is not None)
+
+
+def _repaired(options: argparse.Namespace) -> pd.DataFrame:
+    """The repaired telemetry of a source, whose report is printed."""
+    from vdslib import sources, telemetry
+
+    frame, report = telemetry.repair(
+        sources.load(options.source, dict(options.columns), **options.form),
+        dict(options.policies),
+        units=dict(options.units),
+        interval=options.interval,
+    )
+    print(report)
+    return frame

@@ -1,0 +1,391 @@
+"""From telemetry to training data: chronological split, normalisation, windows (paper, section 2).
+
+The past and the future never mix: the split is by time, the scalers see no row of the test part, and a window
+belongs to a part only if all its rows do. What would leak is refused unless it is named (``vdslib.forecasting.leak_checks``).
+Windows are strides over one scaled table, not copies.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.preprocessing import MinMaxScaler
+
+from vdslib.errors import TelemetryError
+from vdslib.forecasting import leak_checks
+from vdslib.forecasting.leak_checks import Scalers
+from vdslib.forecasting.scaling import feature_scaler, misfits
+from vdslib.forecasting.windows import Windows, aligned, as_slice, breaks, groups, median_step
+from vdslib.telemetry import NAMED, origin_of
+
+__all__ = [
+    "USAGES",
+    "Prepared",
+    "Windows",
+    "columns",
+    "default_features",
+    "divide",
+    "folds",
+    "prepare",
+    "resample",
+]
+
+USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows of all parts, and what made them. ``train_full`` is train and validation without a border."""
+
+    train: Windows
+    validation: Windows
+    train_full: Windows
+    test: Windows
+    x_scaler: MinMaxScaler
+    y_scaler: MinMaxScaler
+    features: list[str]
+    target: str
+    window: int
+    horizon: int
+
+    def to_units(self, y: np.ndarray) -> np.ndarray:
+        """Scaled targets or forecasts of any shape, in the target's own unit."""
+        y = np.asarray(y, dtype=float)
+        return self.y_scaler.inverse_transform(y.reshape(-1, 1)).reshape(y.shape)
+
+
+def prepare(
+    frame: pd.DataFrame,
+    *,
+    features: Sequence[str],
+    target: str,
+    window: int = 10,
+    horizon: int = 1,
+    test: float = 0.2,
+    validation: float = 0.2,
+    split: str = "time",
+    scalers: Scalers | None = None,
+    test_scalers: Scalers | None = None,
+    leak: str | None = None,
+) -> Prepared:
+    """Split, scale and cut ``frame`` (telemetry sorted by node and time) into windows.
+
+    The last share ``test`` of the timestamps is the test part; the last share ``validation`` of those before
+    it is the validation part. With ``split`` "node" the shares are those of each node's own rows: nodes that end early
+    are judged too, but on times at which the models have learnt from other nodes already. Both scalers map the range
+    over all rows before the test part, validation included, to 0 .. 1, so later values may lie outside; a feature that
+    is constant there is held at 0 ever after. A window of ``window`` input rows and ``horizon``
+    target rows is left out if it touches two parts, two nodes or two segments, spans a gap (a time step other
+    than the node's median), or holds an empty value.
+
+    ``scalers`` are your own, fitted, of features and target; ``test_scalers`` those of the test part, if they differ.
+    ``leak`` names the one leak of ``guards.LEAKS`` that is wanted. A warning says which nodes are not learnt from or
+    not judged, and which columns are constant before the test part or lie far outside their range in it.
+
+    Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
+    if a part has too few rows for one window; LeakError if a feature comes from later rows, or a scaler from the
+    test part, and ``leak`` does not name it; ValueError for impossible settings.
+    """
+    features = list(features)
+    _check_settings(window, horizon, test, validation, split)
+    leak_checks.check_name(leak, "prepare")
+    table = _numbers(frame, columns(frame, features, target))
+    times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
+    number, names = pd.factorize(frame["node"], use_na_sentinel=False)
+    nodes = np.asarray(names, dtype=object)[number]  # one object for each name, not for each row
+    places = groups(number)
+    steps = {node: median_step(times[rows]) for node, rows in places.items()}
+    part = _parts(times, places, steps, (test, validation), split)
+    known = as_slice(np.flatnonzero(part < 2))
+    rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
+    if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
+        raise _too_few(frame, features, target, window, horizon, "training")
+    _refuse_future(frame, features, target, leak)
+    own = scalers or (feature_scaler(rows[known]), MinMaxScaler().fit(goal[known]))
+    if scalers or test_scalers:
+        leak_checks.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
+    scaled, y = _scaled(rows, goal, part == 2, own, test_scalers or own)
+    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
+    for told in misfits(kinds, np.hstack([rows, goal]), np.column_stack([scaled, y]), part == 2):
+        warnings.warn(f"{origin_of(frame)}: {told}.", stacklevel=2)
+
+    gap, usable = breaks(times, places, steps), _usable(scaled, y, window, horizon)
+    if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
+        gap[1:] |= np.diff(frame["segment"].to_numpy()) != 0
+    starts = _starts(part, gap, usable, window + horizon)
+    either = _starts(part == 2, gap, usable, window + horizon)
+    spacing = {names[node]: step for node, step in steps.items() if step is not None}
+
+    def cut(chosen: np.ndarray, name: str) -> Windows:
+        result = _windows(scaled, y, times, nodes, chosen, window, horizon)
+        return replace(result, part=name, spacing=spacing)
+
+    labels = ("training", "validation", "test")
+    train, watched, unseen = (cut(starts[part[starts] == k], name) for k, name in enumerate(labels))
+    wanted = {"training": (1, train), "validation": (validation, watched), "test": (test, unseen)}
+    for name, (share, windows) in wanted.items():
+        if share and not len(windows):
+            raise _too_few(frame, features, target, window, horizon, name)
+    full = cut(either[part[either] < 2], "training")
+    _tell_of_nodes(frame, names, number, either, part, test)
+    return Prepared(train, watched, full, unseen, *own, features, target, window, horizon)
+
+
+def columns(frame: pd.DataFrame, features: Sequence[str], target: str) -> list[str]:
+    """The columns of ``frame`` that a forecast of ``target`` from ``features`` needs, each once.
+
+    Raises TelemetryError if ``features`` is empty or names a column twice, or if a column is missing or no number.
+    """
+    needed = list(dict.fromkeys([*features, target]))
+    numeric = list(frame.select_dtypes("number").columns)
+    choice = f"Choose features and target among {', '.join(numeric)}."
+    if not features or len(set(features)) < len(features):
+        raise TelemetryError(
+            f"{origin_of(frame)}: features must be a list of different columns, not {list(features)}. {choice}"
+        )
+    for column in needed:
+        if column not in numeric:
+            problem = "holds text" if column in frame else "is missing from row 0 (the header)"
+            raise TelemetryError(f"{origin_of(frame)}: column '{column}' {problem}. {choice}")
+    return needed
+
+
+def default_features(frame: pd.DataFrame, target: str, *, past: bool) -> list[str]:
+    """Columns to forecast from unless told: the usages that ``frame`` measures, with ``past`` the target's own past
+    too; the target alone where there is no usage."""
+    measured = [name for name in USAGES if name in frame and frame[name].notna().any()]
+    return list(dict.fromkeys([*measured, target] if past or not measured else measured))
+
+
+def divide(
+    windows: Windows, train: np.ndarray, test: np.ndarray, *, leak: str | None = None
+) -> tuple[Windows, Windows]:
+    """Training and test part of ``windows`` by index arrays, as scikit-learn's splitters give them.
+
+    Raises LeakError if the test samples do not come after the training samples, if the two share rows, or if the
+    samples were resampled before; ``leak`` names the one leak of ``guards.LEAKS`` that is wanted.
+    """
+    leak_checks.check_name(leak, "divide")
+    known, unseen = (replace(windows.take(np.asarray(each)), part="") for each in (train, test))
+    if not (len(known) and len(unseen)):
+        raise ValueError(f"both parts need samples, not {len(known)} and {len(unseen)}")
+    moments, ends = windows.moments(), windows.ends()
+    first, last = moments[test].min(), moments[train].max()
+    begins, until = (str(time).split(".")[0] for time in (unseen.times.min(), known.times.max()))
+    if windows.part == "resampled":
+        leak_checks.refuse(
+            "SMOTE before the split", "the samples were resampled before they are divided", leak
+        )
+    elif last >= first:
+        leak_checks.refuse(
+            "random split", f"training windows reach to {until}, test windows begin {begins}", leak
+        )
+    elif ends[train].max() > first:
+        leak_checks.refuse(
+            "windows across the split",
+            f"training windows to {until} share rows with test windows from {begins}",
+            leak,
+        )
+    return replace(known, part="training"), replace(unseen, part="test")
+
+
+def resample(
+    windows: Windows, states: np.ndarray, sampler: Any, *, leak: str | None = None
+) -> tuple[Windows, np.ndarray]:
+    """Training windows with more samples of the rare states, and their states [samples].
+
+    ``sampler`` is an over-sampler of imbalanced-learn, such as SMOTE. It works on the flattened inputs, with the
+    targets and the last known value beside them (section 3.1, symbol 3); what it adds has no time (NaT) and no node.
+    Raises LeakError for windows of the test part, ValueError if the sampler does not keep the windows it is given.
+    """
+    leak_checks.check_name(leak, "resample")
+    if windows.part == "test":
+        leak_checks.refuse("SMOTE before the split", "windows of the test part are to be resampled", leak)
+    count, inputs = len(windows), windows.x.reshape(len(windows), -1)
+    flat = np.column_stack([inputs, windows.y, windows.last])
+    rows, states = sampler.fit_resample(flat, states)
+    if len(rows) < count or not np.array_equal(rows[:count], flat):
+        raise ValueError(f"{type(sampler).__name__} does not keep all windows: use an over-sampler")
+    added = len(rows) - count
+    x, y, last = np.split(rows, [inputs.shape[1], flat.shape[1] - 1], axis=1)
+    times = np.concatenate([windows.times, np.full(added, np.datetime64("NaT"), windows.times.dtype)])
+    node = np.concatenate([windows.node, np.full(added, "", dtype=object)])
+    shape = (len(rows), *windows.x.shape[1:])
+    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled", windows.spacing), states
+
+
+def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """k chronological folds as (training samples, validation samples), index arrays into ``windows``.
+
+    The time covered is cut into k+1 blocks, between two rounds of measuring the nodes; fold i trains on the first i blocks and validates on the next.
+    Training samples that share a row with a validation sample are purged: among consecutive samples these are
+    the last window + horizon - 1 before the validation block.
+    """
+    moments, ends, span = windows.moments(), windows.ends(), windows.span
+    unique = np.unique(moments)
+    if k < 1 or len(unique) < (k + 1) * span:
+        raise ValueError(
+            f"{k} folds need at least {(k + 1) * span} samples at different times, there are {len(unique)}: "
+            "use fewer folds or more rows"
+        )
+    edges = [block[0] for block in np.array_split(unique, k + 1)] + [unique[-1] + 1]
+    result: list[tuple[np.ndarray, np.ndarray]] = []
+    for start, stop in pairwise(edges[1:]):
+        validation = np.flatnonzero((moments >= start) & (moments < stop))
+        known = np.flatnonzero(ends <= start)
+        if not (len(known) and len(validation)):  # only gaps can cause it
+            raise ValueError(f"fold {len(result) + 1} of {k} has no samples: use fewer folds or more rows")
+        result.append((known, validation))
+    return result
+
+
+def _check_settings(window: int, horizon: int, test: float, validation: float, split: str) -> None:
+    if window < 1 or horizon < 1:
+        raise ValueError(f"window and horizon must be 1 or more, not {window} and {horizon}")
+    if not (0 <= test < 1 and 0 <= validation < 1):
+        raise ValueError(f"test and validation must be shares from 0 to below 1, not {test} and {validation}")
+    if split not in ("time", "node"):
+        raise ValueError(f"split must be 'time' or 'node', not {split!r}")
+
+
+def _refuse_future(frame: pd.DataFrame, features: list[str], target: str, leak: str | None) -> None:
+    """LeakError if a feature is made of later rows."""
+    for name, (origin, is_target) in leak_checks.future_of(frame, features, target).items():
+        what = f"{origin_of(frame)}: feature '{name}' follows exactly from later rows of '{origin}'"
+        leak_checks.refuse(
+            "target among the features" if is_target else "future rolling features", what, leak
+        )
+
+
+def _numbers(frame: pd.DataFrame, needed: list[str]) -> pd.DataFrame:
+    """The columns as floats; an infinite value is an error."""
+    table = frame[needed].astype(float)
+    infinite = np.isinf(table.to_numpy())
+    if infinite.any():
+        row, number = np.argwhere(infinite)[0]
+        raise TelemetryError(
+            f"{origin_of(frame)}: column '{needed[number]}', row {row + 1}: the value is infinite. "
+            "Correct it or leave it empty."
+        )
+    return table
+
+
+def _parts(
+    times: np.ndarray,
+    places: Mapping[Any, np.ndarray],
+    steps: Mapping[Any, Any],
+    shares: tuple[float, float],
+    split: str,
+) -> np.ndarray:
+    """[rows]: 0 to train on, 1 for validation, 2 for test; by time, so that it holds over several nodes, or by node."""
+    if split == "node" and len(places) > 1:
+        result = np.empty(len(times), dtype=int)
+        for node, rows in places.items():
+            result[rows] = _parts(times[rows], {node: rows}, steps, shares, split)
+        return result
+    if (times[1:] > times[:-1]).all():  # one node; sorting takes longer
+        count, position = len(times), np.arange(len(times))
+    else:
+        unique, position = np.unique(aligned(times, places, steps), return_inverse=True)
+        count = len(unique)
+    known = count - round(shares[0] * count)
+    fitted = known - round(shares[1] * known)
+    return (position >= fitted).astype(int) + (position >= known)
+
+
+def _scaled(
+    rows: np.ndarray, goal: np.ndarray, test: np.ndarray, own: Scalers, of_test: Scalers
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [rows, features] and target [rows], scaled; those of the test part by scalers of their own, if any."""
+    scaled, y = own[0].transform(rows), own[1].transform(goal)[:, 0]
+    if of_test is not own and test.any():
+        scaled[test] = of_test[0].transform(rows[test])
+        y[test] = of_test[1].transform(goal[test])[:, 0]
+    return scaled, y
+
+
+def _tell_of_nodes(
+    frame: pd.DataFrame,
+    names: pd.Index,
+    number: np.ndarray,
+    starts: np.ndarray,
+    part: np.ndarray,
+    test: float,
+) -> None:
+    """Warn of nodes without a window (they begin at ``starts``) before the test part, or in it."""
+    learnt, judged = (
+        np.bincount(number[starts[chosen]], minlength=len(names)) > 0
+        for chosen in (part[starts] < 2, part[starts] == 2)
+    )
+    lost = {"before the test part: they are not learnt from": ~learnt}
+    if test:
+        lost["in the test part: they are not judged"] = ~judged
+    for what, missing in lost.items():
+        if count := int(missing.sum()):
+            few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (count > NAMED)
+            warnings.warn(
+                f"{origin_of(frame)}: {count} of {len(names)} nodes ({few}) have no window {what}. "
+                "With split='node' each node is tested on its own last rows.",
+                stacklevel=3,
+            )
+
+
+def _usable(scaled: np.ndarray, y: np.ndarray, window: int, horizon: int) -> np.ndarray:
+    """For each row: has a window starting here all inputs, the last known target and the targets?"""
+    count = max(0, len(y) - window - horizon + 1)
+    gone, lost = np.isnan(scaled.sum(axis=1)), np.isnan(y)
+    if not (gone.any() or lost.any()):
+        return np.ones(count, dtype=bool)
+    holes, missing = (np.concatenate([[0], np.cumsum(each)]) for each in (gone, lost))
+    first = np.arange(count)
+    no_hole = holes[first + window] == holes[first]
+    return no_hole & (missing[first + window + horizon] == missing[first + window - 1])
+
+
+def _starts(labels: np.ndarray, gap: np.ndarray, usable: np.ndarray, span: int) -> np.ndarray:
+    """First rows of the windows whose ``span`` rows all carry one label, without a break among them."""
+    change = gap.copy()
+    change[1:] |= labels[1:] != labels[:-1]
+    row = np.flatnonzero(change)  # a window that begins up to span - 1 rows before a break reaches over it
+    reach = np.zeros(len(gap) + 1, dtype=np.int32)
+    np.add.at(reach, np.maximum(0, row - span + 1), 1)
+    np.add.at(reach, row, -1)
+    return np.flatnonzero(usable & (np.cumsum(reach)[: len(usable)] == 0))
+
+
+def _windows(
+    scaled: np.ndarray,
+    y: np.ndarray,
+    times: np.ndarray,
+    nodes: np.ndarray,
+    starts: np.ndarray,
+    window: int,
+    horizon: int,
+) -> Windows:
+    if not len(starts):
+        empty = np.empty((0, window, scaled.shape[1]))
+        return Windows(empty, np.empty((0, horizon)), times[:0], nodes[:0], y[:0])
+    chosen = as_slice(starts)
+    ahead = as_slice(starts + window)
+    x = sliding_window_view(scaled, window, axis=0).transpose(0, 2, 1)[chosen]
+    targets = sliding_window_view(y, horizon)[ahead]
+    return Windows(x, targets, times[ahead], nodes[chosen], y[as_slice(starts + window - 1)])
+
+
+def _too_few(
+    frame: pd.DataFrame, features: list[str], target: str, window: int, horizon: int, part: str
+) -> TelemetryError:
+    columns = ", ".join(f"'{name}'" for name in dict.fromkeys([*features, target]))
+    return TelemetryError(
+        f"{origin_of(frame)}: columns {columns}, rows 1 to {len(frame)}: too few rows for one window in the "
+        f"{part} part. A window needs {window} + {horizon} consecutive rows without gap or empty value: "
+        "use longer telemetry, a smaller window or horizon, or other shares of the parts; or, where times are "
+        "uneven, repair them by the policy 'grid'."
+    )
