@@ -31,9 +31,16 @@ def room(module, name=""):
     return (module or name).split(".")[0]
 
 
-def test_the_map_names_every_room():
+def test_the_maps_name_every_room_in_order():
     private = {name for name in SOURCES if name.startswith("_")}
     assert set(ROOMS) == {room(name) for name in SOURCES} - private
+    readme = (files.root() / "README.md").read_text(encoding="utf-8").partition("### The rooms of vdslib")[2]
+    named = [
+        name
+        for line in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", line)
+    ]
+    assert [name for name in named if name not in ("control", "serving")] == ROOMS
 
 
 @pytest.mark.parametrize("module", SOURCES)

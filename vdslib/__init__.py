@@ -12,6 +12,7 @@ The rooms, in the order of the data. Each imports only from rooms above it, and 
 - ``forecasting``: windows, leak checks, the target's past, simple forecasters, intervals
 - ``networks``: all that needs TensorFlow: networks by name, the engine, training
 - ``evaluation``: measures, significance, ranking
+- (``control`` and ``serving`` will stand here)
 - ``figures``: plots, their words, diagrams
 - ``experiments``: notebooks as experiments: parameters, runs, sweeps, results, report
 - ``claims``: the paper's claims as data, their judges, readings by hand
