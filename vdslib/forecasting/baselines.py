@@ -6,11 +6,9 @@ A forecaster joins the tables by `register`; `FORECASTERS` has those that did, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import Ridge as _Ridge
 from threadpoolctl import threadpool_limits
 
 from vdslib.errors import RegistryError
@@ -18,6 +16,9 @@ from vdslib.forecasting.past import History
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows
 from vdslib.registry import Registry
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import: only who fits a model does
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 __all__ = [
     "FORECASTERS",
@@ -167,6 +168,8 @@ class Ridge:
     """
 
     def __init__(self, lags: int = 10, alpha: float = 1.0) -> None:
+        from sklearn.linear_model import Ridge as _Ridge
+
         self.lags = lags
         self.model = _Ridge(alpha=alpha)
 
@@ -208,6 +211,8 @@ def boosted(x: np.ndarray, y: np.ndarray, **settings: Any) -> list[HistGradientB
 
     No early stopping: its validation rows would be drawn at random, among their neighbours in time.
     """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     # one thread: on a busy machine several wait for each other for minutes, and their sums differ in the last digits
     with threadpool_limits(1, user_api="openmp"):
         return [

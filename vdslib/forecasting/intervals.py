@@ -6,17 +6,19 @@ each [samples, horizon], scaled. Like a forecast it must not look at ``windows.y
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from vdslib.forecasting.baselines import Forecasts, boosted, forecasts, lagged
 from vdslib.forecasting.past import History
 from vdslib.forecasting.preparation import folds
 from vdslib.forecasting.windows import Windows
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
 __all__ = [
     "AdaptiveConformal",

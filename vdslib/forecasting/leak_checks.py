@@ -6,18 +6,19 @@ refuse what would leak with a ``LeakError``, unless their argument ``leak`` name
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import MinMaxScaler
 
 from vdslib.errors import LeakError
+from vdslib.forecasting.scaling import Scalers
 from vdslib.telemetry import COLUMNS, MEASURED
 
-__all__ = ["LEAKS", "Leak", "Scalers", "check_name", "check_scalers", "future_of", "refuse"]
+if TYPE_CHECKING:
+    from sklearn.preprocessing import MinMaxScaler
 
-Scalers = tuple[MinMaxScaler, MinMaxScaler]  # of the features, of the target
+__all__ = ["LEAKS", "Leak", "check_name", "check_scalers", "future_of", "refuse"]
 
 
 class Leak(NamedTuple):

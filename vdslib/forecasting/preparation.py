@@ -11,19 +11,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
-from sklearn.preprocessing import MinMaxScaler
 
 from vdslib.errors import TelemetryError
 from vdslib.forecasting import leak_checks
-from vdslib.forecasting.leak_checks import Scalers
-from vdslib.forecasting.scaling import feature_scaler, misfits
+from vdslib.forecasting.scaling import Scalers, feature_scaler, misfits, target_scaler
 from vdslib.forecasting.windows import Windows, aligned, as_slice, breaks, groups, median_step
 from vdslib.telemetry import NAMED, origin_of
+
+if TYPE_CHECKING:
+    from sklearn.preprocessing import MinMaxScaler
 
 __all__ = [
     "USAGES",
@@ -108,7 +109,7 @@ def prepare(
     if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
         raise _too_few(frame, features, target, window, horizon, "training")
     _refuse_future(frame, features, target, leak)
-    own = scalers or (feature_scaler(rows[known]), MinMaxScaler().fit(goal[known]))
+    own = scalers or (feature_scaler(rows[known]), target_scaler(goal[known]))
     if scalers or test_scalers:
         leak_checks.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
     scaled, y = _scaled(rows, goal, part == 2, own, test_scalers or own)

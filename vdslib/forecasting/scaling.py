@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from sklearn.preprocessing import MinMaxScaler
 
-__all__ = ["feature_scaler", "misfits"]
+if TYPE_CHECKING:
+    from sklearn.preprocessing import MinMaxScaler
+
+__all__ = ["Scalers", "feature_scaler", "misfits", "target_scaler"]
+
+Scalers: TypeAlias = "tuple[MinMaxScaler, MinMaxScaler]"  # of the features, of the target
 
 _HELD = 1e-100  # the scale of a constant feature: later values stay 0, and can still be turned back
 _FAR = 10.0  # a scaled value from which on a scale is worth a word
@@ -18,11 +23,18 @@ def feature_scaler(rows: np.ndarray) -> MinMaxScaler:
 
     Its weights could not be learnt, so what it does later would be multiplied by numbers drawn at random.
     """
-    scaler = MinMaxScaler().fit(rows)
+    scaler = target_scaler(rows)
     flat = _flat(rows)
     scaler.scale_[flat] = _HELD
     scaler.min_[flat] = -scaler.data_min_[flat] * _HELD
     return scaler
+
+
+def target_scaler(values: np.ndarray) -> MinMaxScaler:
+    """The min-max scaler of ``values`` [rows, columns]."""
+    from sklearn.preprocessing import MinMaxScaler  # takes a second to import, and not all who read need it
+
+    return MinMaxScaler().fit(values)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

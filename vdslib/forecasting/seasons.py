@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.signal import zoom_fft
 
 from vdslib.forecasting.past import History, Series
 from vdslib.forecasting.windows import Windows
@@ -172,6 +171,8 @@ def _highest_near(curve: np.ndarray, lags: np.ndarray) -> np.ndarray:
 
 def _refined(nodes: Sequence[Series], peak: int) -> int:
     """Of the periods within 2% of ``peak``, which noise moves, that of the wave that explains most of the variance."""
+    from scipy.signal import zoom_fft  # takes a while to import, and few who import this room need it
+
     reach = max(1, round(0.02 * peak))
     low, high = max(2, peak - reach), peak + reach
     rows = sum(len(each.rows) for each in nodes)
