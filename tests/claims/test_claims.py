@@ -7,8 +7,10 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from vdslib import claims, experiments, files
+from vdslib.errors import VDSError
 from vdslib.forecasting import Oracle, Persistence, Ridge, TrainingMean, prepare
 
 KEYS = [claim.key for claim in claims.CLAIMS]
@@ -452,3 +454,20 @@ def test_claims_are_complete():
     assert table.columns.tolist() == ["key", "section", "claim", "test", "threshold", "why", "chapter"]
     assert (table.map(len) > 0).all(axis=None)
     assert set(claims.verdicts(GOOD)["verdict"]) <= set(claims.VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"judge": "eval"}, "no judge 'eval'"),
+        ({"judge": {"at_least": [1, 2, 3]}}, "argument"),
+        ({"reason": "x"}, "reason"),
+        ({"why": None, "judge": None}, "mse-below-target"),
+    ],
+)
+def test_a_claim_that_is_not_written_like_the_others_is_named(change, problem):
+    text = (files.root() / "vdslib" / "claims" / "claims.yaml").read_text(encoding="utf-8")
+    first = yaml.safe_load(text)[0] | change
+    with pytest.raises(VDSError, match="claims.yaml, mse-below-target") as caught:
+        claims.statements.read_claims(yaml.safe_dump([first]))
+    assert problem in str(caught.value)
