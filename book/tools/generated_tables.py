@@ -9,11 +9,10 @@ The bibliography's style ``place`` lists references by their field of that name:
 
 from __future__ import annotations
 
-import ast
+import importlib
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,84 +21,12 @@ from pybtex.plugin import register_plugin
 from pybtex.style.formatting.unsrt import Style
 from pybtex.style.sorting import BaseSortingStyle
 
+import vdslib
 from vdslib import experiments, files, telemetry
 from vdslib import sources as origins
 from vdslib.files import markdown as table
 
 MARKER = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
-
-# Reading order of the modules: they follow the data. A module that is not named here comes after these.
-MODULES = (
-    "files",
-    "tables",
-    "errors",
-    "forms",
-    "numerals",
-    "times",
-    "schema",
-    "checking",
-    "units",
-    "damage",
-    "repair",
-    "reading",
-    "telemetry",
-    "gwa",
-    "partition",
-    "store",
-    "sources",
-    "testbed",
-    "guards",
-    "windows",
-    "scaling",
-    "preparation",
-    "dirty",
-    "models",
-    "stacked",
-    "engine",
-    "trainable",
-    "training",
-    "history",
-    "seasons",
-    "baselines",
-    "classical",
-    "intervals",
-    "quantiles",
-    "evaluation",
-    "significance",
-    "uncertainty",
-    "standings",
-    "forecastability",
-    "splits",
-    "leaks",
-    "planted_leaks",
-    "same_rows",
-    "generalisation",
-    "load_states",
-    "fingerprints",
-    "handing",
-    "experiments",
-    "places",
-    "scales",
-    "lost",
-    "runs",
-    "results",
-    "mlflow_export",
-    "worker",
-    "sweep",
-    "verdicts",
-    "judging",
-    "statements",
-    "audits",
-    "claims",
-    "describe",
-    "diagrams",
-    "plots",
-    "effects",
-    "overview",
-    "hyperparameters",
-    "importing",
-    "cli",
-)
 
 
 def package() -> Path:
@@ -198,123 +125,25 @@ def numerics_table() -> str:
 
 
 def api_reference() -> str:
-    """A section for each public module: what it is for, a table of its names, each with its docstring."""
-    return "\n\n".join(_module(path) for path in modules())
+    """A section for each room, in the order of the map in vdslib's docstring, written by Sphinx's autodoc."""
+    parts = []
+    for room in re.findall(r"^- ``(\w+)``: ", vdslib.__doc__ or "", re.MULTILINE):
+        face = importlib.import_module(f"vdslib.{room}")
+        within = [name for name in face.__all__ if (package() / room / f"{name}.py").exists()]
+        parts.append(f"## `vdslib.{room}`\n\n{_automodule(f'vdslib.{room}', [])}")
+        parts += [_automodule(f"vdslib.{room}.{name}", face.__all__) for name in within]
+    return "\n\n".join(parts)
+
+
+def _automodule(name: str, told: Iterable[str]) -> str:
+    """The directive for a module, without names that its room's face has told already."""
+    left_out = f"\n   :exclude-members: {', '.join(told)}" if told else ""
+    return f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:{left_out}\n```"
 
 
 def modules() -> list[Path]:
-    """Modules of vdslib in reading order, those that begin with an underscore left out."""
-    paths = [path for path in package().rglob("*.py") if not path.stem.startswith("_") or _offers(path)]
-
-    def place(path: Path) -> tuple[int, str]:
-        top = path.relative_to(package()).parts[0].removesuffix(".py")
-        return (MODULES.index(top) if top in MODULES else len(MODULES), str(path))
-
-    return sorted(paths, key=place)
-
-
-def _offers(path: Path) -> bool:
-    """Whether a package defines something itself."""
-    return path.name == "__init__.py" and any(public_objects(ast.parse(path.read_text(encoding="utf-8"))))
-
-
-def _module(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    name = ".".join(path.relative_to(package().parent).with_suffix("").parts).removesuffix(".__init__")
-    public = list(public_objects(tree))
-    parts = [f"## `{name}`", _prose(ast.get_docstring(tree) or "")]
-    if public:
-        rows = [[f"`{node.name}`", _first_sentence(node)] for node in public]
-        parts.append(table(["name", "what it is"], rows))
-        stubs = "\n\n\n".join(stub(node) for node in public)
-        parts.append(f"`````{{code-block}} python\n{stubs}\n`````")
-    return "\n\n".join(part for part in parts if part)
-
-
-def public_objects(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
-    """Functions and classes in ``__all__`` if a module has one, else those without a leading underscore."""
-    names = None
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            getattr(target, "id", "") == "__all__" for target in node.targets
-        ):
-            names = ast.literal_eval(node.value)
-    for node in tree.body:
-        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            continue
-        if node.name in names if names is not None else not node.name.startswith("_"):
-            yield node
-
-
-def stub(node: ast.FunctionDef | ast.ClassDef) -> str:
-    """Signature and docstring; of a class also its fields and its public methods."""
-    if isinstance(node, ast.FunctionDef):
-        return _signature(node) + _docstring(node)
-    bases = ", ".join(ast.unparse(base) for base in node.bases)
-    head = f"class {node.name}{f'({bases})' if bases else ''}:"
-    lines = [_decorators(node) + head + _docstring(node)]
-    for member in node.body:
-        if isinstance(member, ast.AnnAssign) and not ast.unparse(member.target).startswith("_"):
-            lines.append(_indent(ast.unparse(member)))
-        if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
-            lines.append("\n" + _indent(stub(member)))
-    return "\n".join(lines)
-
-
-def _signature(node: ast.FunctionDef) -> str:
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    line = f"def {node.name}({ast.unparse(node.args)}){returns}:"
-    if len(line) > 76:  # too wide for a page: one argument a line
-        wide = "\n".join(f"    {argument}," for argument in _arguments(node.args))
-        line = f"def {node.name}(\n{wide}\n){returns}:"
-    return _decorators(node) + line
-
-
-def _decorators(node: ast.FunctionDef | ast.ClassDef) -> str:
-    return "".join(f"@{ast.unparse(item)}\n" for item in node.decorator_list)
-
-
-def _arguments(arguments: ast.arguments) -> list[str]:
-    """The arguments as written, one string each (split at commas outside brackets)."""
-    text, depth, parts = ast.unparse(arguments), 0, [""]
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts]
-
-
-def _docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
-    text = "\n\n".join(_narrow(part) for part in (ast.get_docstring(node) or "").split("\n\n"))
-    return (
-        "\n" + _indent(f'"""{text}{chr(10) if text and chr(10) in text else ""}"""') if text else "\n    ..."
-    )
-
-
-def _narrow(paragraph: str) -> str:
-    """A paragraph broken into lines that fit on a page; lists and examples as they are."""
-    lines = paragraph.splitlines()
-    if any(re.match(r"\s|[-*>] ", line) for line in lines):
-        return paragraph
-    return textwrap.fill(" ".join(lines), 66, break_long_words=False, break_on_hyphens=False)
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
-
-
-def _first_sentence(node: ast.FunctionDef | ast.ClassDef) -> str:
-    """What a docstring says up to the first stop, colon or semicolon outside brackets."""
-    paragraph = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-    end = len(paragraph)
-    for stop in re.finditer(r"[.;:](?=\s)", paragraph):
-        before = paragraph[: stop.start()]
-        if before.count("(") == before.count(")") and before.count("[") == before.count("]"):
-            end = stop.start()
-            break
-    return _prose(paragraph[:end].rstrip(".;: "))
+    """The files that the library page is made from."""
+    return sorted(package().rglob("*.py"))
 
 
 def _prose(text: str) -> str:
@@ -330,7 +159,7 @@ def _prose(text: str) -> str:
 
 # name in the marker: the function that writes it, the files it is made from
 GENERATED: dict[str, tuple[Callable[[], str], Callable[[], list[Path]]]] = {
-    "data dictionary": (data_dictionary, lambda: [package() / "schema.py"]),
+    "data dictionary": (data_dictionary, lambda: [package() / "telemetry" / "schema.py"]),
     "parameters": (parameter_tables, chapters),
     "sources": (source_tables, lambda: sorted((package() / "sources").glob("*.py"))),
     "numerics": (numerics_table, lambda: [package().parent / "data" / "numerics.csv"]),
