@@ -129,7 +129,12 @@ def api_reference() -> str:
     parts = []
     for room in re.findall(r"^- ``(\w+)``: ", vdslib.__doc__ or "", re.MULTILINE):
         face = importlib.import_module(f"vdslib.{room}")
-        within = [name for name in face.__all__ if (package() / room / f"{name}.py").exists()]
+        modules_of_room = {path.stem for path in (package() / room).glob("*.py")}
+        within = [
+            name
+            for name in face.__all__
+            if name in modules_of_room and not callable(getattr(face, name, None))
+        ]
         parts.append(f"## `vdslib.{room}`\n\n{_automodule(f'vdslib.{room}', [])}")
         parts += [_automodule(f"vdslib.{room}.{name}", face.__all__) for name in within]
     return "\n\n".join(parts)

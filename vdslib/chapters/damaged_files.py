@@ -27,7 +27,7 @@ WINDOW = 10  # input rows of the windows counted, each with one target row
 
 
 def outcomes() -> pd.DataFrame:
-    """What `vdslib.telemetry.repair` finds and leaves: a row for each file and each of ``WAYS``.
+    """What ``vdslib.telemetry.repair`` finds and leaves: a row for each file and each of ``WAYS``.
 
     Columns: file, way; rows given, lost, replaced, interpolated, remaining; windows that can be laid, and how many of
     them cross a gap; then each kind of damage with the number of places (for gaps) or rows that have it.

@@ -89,7 +89,7 @@ def save_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """The results as `save_table` wrote them."""
+    """The results as ``save_table`` wrote them."""
     return pd.read_csv(path, dtype={"machine": str})
 
 

@@ -62,7 +62,7 @@ _KEPT = (*NAMES, "seed", "validation_mse", "train_mse", "seconds", "cell_seconds
 
 
 def plan(name: str) -> dict[str, Any]:
-    """The plan of a sweep in ``book/studies``, as `vdslib.experiments.sweep` reads it."""
+    """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweep`` reads it."""
     path = files.root() / "book" / "studies" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -113,7 +113,7 @@ def one_at_a_time(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """How far each hyperparameter moves the error, and how far seeds do, from the trials of `one_at_a_time`.
+    """How far each hyperparameter moves the error, and how far seeds do, from the trials of ``one_at_a_time``.
 
     A row for each name: best and worst value by the mean error over seeds, and ``effect``, the difference of these
     two means. A setting with a diverged seed has no mean and counts as neither. For seeds: the largest error less the
@@ -134,7 +134,7 @@ def effects(trials: pd.DataFrame) -> tuple[pd.DataFrame, float]:
 
 
 def by_seed(trials: pd.DataFrame, effects: pd.DataFrame) -> tuple[dict[str, list[float]], list[float]]:
-    """What the two results of `effects` are means and a median of: for each name the difference between its worst and
+    """What the two results of ``effects`` are means and a median of: for each name the difference between its worst and
     its best value, one for each seed; and what seeds do to each setting."""
     wide = trials.pivot_table(index=["name", "value"], columns="seed", values="mse", dropna=False)
     rows = effects[["worst value", "best value"]].astype(float)
@@ -255,7 +255,7 @@ def best_so_far(errors: Sequence[float]) -> np.ndarray:
 
 
 def orders_at_random(errors: Sequence[float], orders: int = 1000, seed: int = 0) -> np.ndarray:
-    """`best_so_far` of the same trials in random orders, ``[orders, trials]``: random search has no order of its own."""
+    """``best_so_far`` of the same trials in random orders, ``[orders, trials]``: random search has no order of its own."""
     generator = np.random.default_rng(seed)
     shuffled = generator.permuted(np.tile(np.asarray(errors, float), (orders, 1)), axis=1)
     return np.fmin.accumulate(shuffled, axis=1)

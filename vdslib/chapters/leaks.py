@@ -378,11 +378,11 @@ def flattery(table: pd.DataFrame) -> pd.DataFrame:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a leak of a table by ``run``: what it gives the judge, and who wins.
 
-    flattery, skill_gain   means over the seeds; spread: standard deviation of the flattery
-    beyond, verdict        whether the flattery is beyond the spread, and that in words; with one seed there is no spread,
-                           and where a network diverged under any seed there is nothing
-    clean_winner, ..       the models of the lowest mean error, within the share ``LEAST``
-    winner_changes         no winner of the clean arm is one of the leaky arm
+    - ``flattery``, ``skill_gain``: means over the seeds; spread: standard deviation of the flattery
+    - ``beyond``, ``verdict``: whether the flattery is beyond the spread, and that in words; with one seed
+      there is no spread, and where a network diverged under any seed there is nothing
+    - ``clean_winner`` ..: the models of the lowest mean error, within the share ``LEAST``
+    - ``winner_changes``: no winner of the clean arm is one of the leaky arm
     """
     shares = flattery(table).groupby("leak", sort=False)
     result = shares[["flattery", "skill_gain"]].mean(skipna=False).assign(judge=shares["judge"].first())

@@ -2,7 +2,7 @@
 
 This is the reading of the paper under which its SMOTE (symbol 3), its three outputs and its accuracy plot make
 sense together. Thresholds between the states, samplers and weights are made from training windows alone; a
-sampler works on flattened windows `[samples, time steps x features]`, and never on those that judge.
+sampler works on flattened windows ``[samples, time steps x features]``, and never on those that judge.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Thresholds:
     def of(
         cls, targets: np.ndarray, high: float, overload: float, *, low_is_overload: bool = True
     ) -> Thresholds:
-        """Borders beyond which the shares `high` (overload included) and `overload` of training `targets` lie.
+        """Borders beyond which the shares ``high`` (overload included) and ``overload`` of training ``targets`` lie.
 
         TelemetryError unless 0 < overload < high < 1.
         """
@@ -94,13 +94,13 @@ class Thresholds:
         return cls(float(high), float(overload), low_is_overload)
 
     def states(self, values: np.ndarray) -> np.ndarray:
-        """The state (0, 1, 2) of each of `values` `[samples]`."""
+        """The state (0, 1, 2) of each of ``values`` ``[samples]``."""
         sign = -1 if self.low_is_overload else 1
         load = sign * np.asarray(values, float)
         return (load > sign * self.high).astype(int) + (load > sign * self.overload)
 
     def coming(self, windows: Windows, where: str) -> np.ndarray:
-        """The state `[samples]` in the last forecast step; TelemetryError, naming `where`, if a state is missing."""
+        """The state ``[samples]`` in the last forecast step; TelemetryError, naming ``where``, if a state is missing."""
         states = self.states(windows.y[:, -1])
         counts = np.bincount(states, minlength=3)
         if counts.min() < 2:
@@ -114,7 +114,7 @@ class Thresholds:
 
 
 def flat(windows: Windows) -> np.ndarray:
-    """The inputs as `[samples, time steps x features]`."""
+    """The inputs as ``[samples, time steps x features]``."""
     return np.asarray(windows.x).reshape(len(windows), -1)
 
 
@@ -129,9 +129,9 @@ def _sampler(treatment: str, states: np.ndarray, seed: int) -> SMOTE | RandomOve
 
 
 def linear(treatment: str, states: np.ndarray, seed: int = 0) -> Pipeline:
-    """Logistic regression on flattened windows behind the treatment's sampler, to be fitted on `states`.
+    """Logistic regression on flattened windows behind the treatment's sampler, to be fitted on ``states``.
 
-    A pipeline of imbalanced-learn samples in `fit` only. The scaler in it sees the rows of `fit` alone, so a
+    A pipeline of imbalanced-learn samples in ``fit`` only. The scaler in it sees the rows of ``fit`` alone, so a
     fold does not depend on how the windows were scaled before.
     """
     sampler = _sampler(treatment, states, seed)
@@ -143,7 +143,7 @@ def linear(treatment: str, states: np.ndarray, seed: int = 0) -> Pipeline:
 def resampled(
     windows: Windows, states: np.ndarray, treatment: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs `[more samples, time steps, features]` and their states after the treatment's sampler."""
+    """Inputs ``[more samples, time steps, features]`` and their states after the treatment's sampler."""
     sampler, inputs = _sampler(treatment, states, seed), flat(windows)
     if sampler is not None:
         inputs, states = sampler.fit_resample(inputs, states)
@@ -161,7 +161,7 @@ class Network:
         self.losses, self.accuracies = History(), History()
 
     def fit(self, windows: Windows, states: np.ndarray, watched: Windows, seen: np.ndarray) -> Network:
-        """Train on `windows` and their `states`; stop early by the loss on `watched`, whose states are `seen`.
+        """Train on ``windows`` and their ``states``; stop early by the loss on ``watched``, whose states are ``seen``.
 
         A treatment that balances the training balances the watched loss too: else early stopping would undo it.
         """
@@ -211,7 +211,7 @@ class Network:
         return model
 
     def predict_proba(self, windows: Windows) -> np.ndarray:
-        """Probabilities `[samples, 3]`, dropout off. ValueError where the network diverged, so that they are none."""
+        """Probabilities ``[samples, 3]``, dropout off. ValueError where the network diverged, so that they are none."""
         probabilities = predict(self.model, windows)
         if not np.isfinite(probabilities).all():
             raise ValueError(
@@ -222,18 +222,18 @@ class Network:
 
 
 def majority(states: np.ndarray, count: int) -> np.ndarray:
-    """The most frequent of training `states`, `count` times."""
+    """The most frequent of training ``states``, ``count`` times."""
     return np.full(count, np.bincount(states).argmax())
 
 
 def decide(probabilities: np.ndarray, factors: np.ndarray | None = None) -> np.ndarray:
-    """The most probable state, each probability `[samples, 3]` first multiplied by its factor `[3]`."""
+    """The most probable state, each probability ``[samples, 3]`` first multiplied by its factor ``[3]``."""
     weighed = probabilities if factors is None else probabilities * factors
     return weighed.argmax(axis=1)
 
 
 def moved(probabilities: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """Factors `[3]` for `decide` with the highest balanced accuracy on validation `states`; normal keeps 1."""
+    """Factors ``[3]`` for ``decide`` with the highest balanced accuracy on validation ``states``; normal keeps 1."""
     tried = [np.array([1.0, high, overload]) for high in _FACTORS for overload in _FACTORS]
     scores = [measures(states, decide(probabilities, each))["balanced_accuracy"] for each in tried]
     return tried[int(np.argmax(scores))]
@@ -261,7 +261,7 @@ def by_stretch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How often each state came, and how often it was foreseen, in consecutive stretches of time.
 
-    `times`, `states` and `predicted` are `[samples]`; both answers `[stretches, 3]`, at most `count` stretches.
+    ``times``, ``states`` and ``predicted`` are ``[samples]``; both answers ``[stretches, 3]``, at most ``count`` stretches.
     """
     parts = np.array_split(np.argsort(times, kind="stable"), min(count, len(times)))
     came, right = np.ones(len(states)), np.asarray(states == predicted, dtype=float)
@@ -275,9 +275,9 @@ def by_stretch(
 def precision_at(
     states: np.ndarray, probability: np.ndarray, recalls: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Best precision for overload at each of `recalls` or above, and the average precision.
+    """Best precision for overload at each of ``recalls`` or above, and the average precision.
 
-    `probability` `[samples]` is that of overload.
+    ``probability`` ``[samples]`` is that of overload.
     """
     is_overload = states == STATES.index("overload")
     precision, recall, _ = precision_recall_curve(is_overload, probability)
@@ -294,9 +294,9 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Logistic regression under each treatment on chronological, purged folds: one row a fold and treatment.
 
-    `borders_of` makes the thresholds from each fold's training targets `[samples]`; the inner tail of the fold's
-    training windows is kept to choose moved thresholds and on which no treatment is fitted. Columns `fold`, `treatment` and those of
-    `measures`. Persistence of the state and the majority are treatments of that name. `seed` is the samplers'.
+    ``borders_of`` makes the thresholds from each fold's training targets ``[samples]``; the inner tail of the fold's
+    training windows is kept to choose moved thresholds and on which no treatment is fitted. Columns ``fold``, ``treatment`` and those of
+    ``measures``. Persistence of the state and the majority are treatments of that name. ``seed`` is the samplers'.
     """
     rows = []
     for number, (before, after) in enumerate(folds(windows, k), start=1):
@@ -320,11 +320,11 @@ def cross_validate(
 
 
 def smote_verdict(table: pd.DataFrame, least_gain: float = 0.05) -> dict[str, object]:
-    """Is SMOTE worth it? From rows with `treatment`, `seed` and `balanced_accuracy` of one model on the test part.
+    """Is SMOTE worth it? From rows with ``treatment``, ``seed`` and ``balanced_accuracy`` of one model on the test part.
 
     It is if its mean over the seeds beats that of the best cheaper treatment by more than the spread over seeds
-    (the larger standard deviation of the two), and that of no treatment by the share `least_gain` at least.
-    Returns `worth` (None with one seed, which has no spread), `cheaper` (a name), `lead`, `spread`, `gain`.
+    (the larger standard deviation of the two), and that of no treatment by the share ``least_gain`` at least.
+    Returns ``worth`` (None with one seed, which has no spread), ``cheaper`` (a name), ``lead``, ``spread``, ``gain``.
     """
     groups = table.groupby("treatment")["balanced_accuracy"]
     mean, deviation = groups.mean(), groups.std()

@@ -63,8 +63,8 @@ class Finding:
 class Claim:
     """One checkable statement of the paper.
 
-    `section` of the paper, `claim` in our words, the `test` with its `threshold`, `why` that is a fair
-    reading; `chapter` decides it in its section or cell `cell`. `judge` sees what that chapter recorded, and
+    ``section`` of the paper, ``claim`` in our words, the ``test`` with its ``threshold``, ``why`` that is a fair
+    reading; ``chapter`` decides it in its section or cell ``cell``. ``judge`` sees what that chapter recorded, and
     raises KeyError where it did not record what the test needs.
     """
 

@@ -1,8 +1,8 @@
 """Judges of the paper's claims: from what a chapter recorded to a verdict with its uncertainty.
 
-Each judge takes the mapping that a chapter recorded and returns a `Finding` (`vdslib.claims.verdicts`). A list holds one value
+Each judge takes the mapping that a chapter recorded and returns a ``Finding`` (``vdslib.claims.verdicts``). A list holds one value
 for each seed, a bare number has no chance in it, and errors on a test part come in stretches of time too
-(`vdslib.evaluation.uncertainty`). A judge raises KeyError where the chapter did not record what it needs; values that are not
+(``vdslib.evaluation.uncertainty``). A judge raises KeyError where the chapter did not record what it needs; values that are not
 finite (recorded as None) make a claim "cannot be tested". The thresholds stand here, in one place.
 """
 
@@ -109,7 +109,7 @@ def _same(value: float) -> float:
 
 
 def _rise(worse: float, better: float) -> float:
-    """By which share an error rises from `better` to `worse`; NaN from nothing."""
+    """By which share an error rises from ``better`` to ``worse``; NaN from nothing."""
     return worse / better - 1 if better > 0 else math.nan
 
 
@@ -273,7 +273,7 @@ def state_lasts(found: Mapping[str, Any]) -> Finding:
 
 
 def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is a recorded share at least `threshold`? One run alone, a bare number, has no interval and decides nothing."""
+    """Is a recorded share at least ``threshold``? One run alone, a bare number, has no interval and decides nothing."""
 
     def judge(found: Mapping[str, Any]) -> Finding:
         share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))
@@ -283,7 +283,7 @@ def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Findi
 
 
 def at_most(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is a recorded share at most `threshold`? One run alone, a bare number, has no interval and decides nothing."""
+    """Is a recorded share at most ``threshold``? One run alone, a bare number, has no interval and decides nothing."""
 
     def judge(found: Mapping[str, Any]) -> Finding:
         share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))

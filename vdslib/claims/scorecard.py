@@ -1,7 +1,7 @@
 """What the paper claims, each claim with a test that was fixed before its result was known.
 
-A claim is judged from what chapters recorded (`experiments.record`), by its own `judge`; nothing is
-typed in. `evidence` turns fitted forecasters into what `3-3-experiment` records, whatever the forecasters are:
+A claim is judged from what chapters recorded (``experiments.record``), by its own ``judge``; nothing is
+typed in. ``evidence`` turns fitted forecasters into what ``3-3-experiment`` records, whatever the forecasters are:
 put a constant or an oracle in the network's place, and the verdicts follow.
 """
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def shuffled_history(windows: Windows, seed: int = 0) -> Windows:
-    """`windows` with the time steps of each window in random order, but for the last, the present.
+    """``windows`` with the time steps of each window in random order, but for the last, the present.
 
     A forecaster that uses the order of the past must lose by it; what it knows of the present stays.
     """
@@ -55,8 +55,8 @@ def evidence(
 ) -> dict[str, Any]:
     """What the experiment's chapter records of fitted forecasters.
 
-    `models` by name, among them `network`, "mean", "persistence"; `arms` of the study of the guards by
-    name, among them "no guards" and "all guards". All MSEs on the scale of `data`, dropout off: a list with one value
+    ``models`` by name, among them ``network``, "mean", "persistence"; ``arms`` of the study of the guards by
+    name, among them "no guards" and "all guards". All MSEs on the scale of ``data``, dropout off: a list with one value
     for each seed where a sequence was given, else a number; and of the test part (validation: all guards) in stretches
     of time, mean over seeds.
     """
@@ -76,7 +76,7 @@ def evidence(
 
 
 def tested(models: Mapping[str, Forecasts | Sequence[Forecasts]], test: Windows) -> dict[str, Any]:
-    """Test errors as `evidence` records them, for `vdslib.claims.judging.gain` of any two of `models`."""
+    """Test errors as ``evidence`` records them, for ``vdslib.claims.judging.gain`` of any two of ``models``."""
     errors, stretches = _measured(models, test)
     return {"test_mse": errors, "test_stretches": stretches}
 
@@ -104,7 +104,7 @@ def table() -> pd.DataFrame:
 def verdicts(results: Results) -> pd.DataFrame:
     """Each claim with what was measured and its verdict, from what the chapters recorded.
 
-    Columns: key, section, claim, test, threshold, measured, low, high, verdict, chapter, cell, why. `low` and `high`
+    Columns: key, section, claim, test, threshold, measured, low, high, verdict, chapter, cell, why. ``low`` and ``high``
     are the 99% interval of the value that the threshold is about, where there is one.
     """
     rows = []
@@ -124,7 +124,7 @@ def verdicts(results: Results) -> pd.DataFrame:
 
 
 def where_decided(scorecard: pd.DataFrame) -> list[str]:
-    """For each row of `verdicts` the chapter and section that decide it, as a link where the chapter is there."""
+    """For each row of ``verdicts`` the chapter and section that decide it, as a link where the chapter is there."""
     places, chapters = [], experiments.chapters()
     for chapter, cell in zip(scorecard["chapter"], scorecard["cell"], strict=True):
         text = f"{'.'.join(part for part in chapter.split('-')[:2] if part.isdigit())}, {cell}"

@@ -16,7 +16,7 @@ __all__ = ["CLAIMS", "read_claims"]
 def read_claims(text: str) -> tuple[Claim, ...]:
     """The claims of a YAML text; VDSError, with the claim's key, where a field or its judge is not as it must be.
 
-    ``judge`` is the name of a judge (`vdslib.claims.judging`), or ``{name: [arguments]}`` of a function that makes one.
+    ``judge`` is the name of a judge (``vdslib.claims.judging``), or ``{name: [arguments]}`` of a function that makes one.
     """
     claims = []
     for row in yaml.safe_load(text):

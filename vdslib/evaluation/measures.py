@@ -1,8 +1,8 @@
 """How good a forecast is, and what a pair of loss curves says.
 
 Errors are on the scale of their arguments: scaled data give the paper's MSE on the min-max scale (section
-3.2), data passed through ``Prepared.to_units`` give the target's unit. `evaluate` makes the one tidy table from
-which every figure and every number of the book comes; `vdslib.evaluation.significance` says what its differences are worth.
+3.2), data passed through ``Prepared.to_units`` give the target's unit. ``evaluate`` makes the one tidy table from
+which every figure and every number of the book comes; ``vdslib.evaluation.significance`` says what its differences are worth.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def mse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean absolute error: mean of |y_pred - y_true|, shapes as for ``mse``."""
+    """Mean absolute error: mean of ``|y_pred - y_true|``, shapes as for ``mse``."""
     return float(np.mean(np.abs(_difference(y_true, y_pred))))
 
 
@@ -83,8 +83,8 @@ def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def mase(y_true: ArrayLike, y_pred: ArrayLike, scale: ArrayLike) -> float:
-    """Mean absolute scaled error: mean of |y_pred - y_true| / ``scale``, the MAE of the seasonal naive forecast in the
-    training part (`vdslib.forecasting.past.seasonal_error`; Hyndman and Koehler 2006).
+    """Mean absolute scaled error: mean of ``|y_pred - y_true| / scale``, the MAE of the seasonal naive forecast in the
+    training part (``vdslib.forecasting.past.seasonal_error``; Hyndman and Koehler 2006).
 
     One scale, or one for each sample as [samples, 1]. NaN if one is 0 or unknown.
     """
@@ -154,12 +154,12 @@ def reading_of_curves(
 
     Both curves are smoothed by a centred moving mean over 5 epochs, shorter at the ends. Then, in this order:
 
-    overfitting   the validation loss ends above its minimum by more than ``tolerance`` of the minimum, and by
-                  more than three standard errors of its own jitter, while the training loss fell on
-    underfitting  over the last third of the epochs both losses fall by more than ``steep`` of their value,
-                  or the validation loss ends no lower than ``reference`` (the loss of a constant, if given)
-    good          both losses end lower than they began; the validation loss is then steady or slowly falling
-    unclear       anything else: fewer than 6 epochs, a loss that is not finite, or curves that do not fall
+    - ``overfitting``: the validation loss ends above its minimum by more than ``tolerance`` of the minimum,
+      and by more than three standard errors of its own jitter, while the training loss fell on
+    - ``underfitting``: over the last third of the epochs both losses fall by more than ``steep`` of their
+      value, or the validation loss ends no lower than ``reference`` (the loss of a constant, if given)
+    - ``good``: both losses end lower than they began; the validation loss is then steady or slowly falling
+    - ``unclear``: anything else: fewer than 6 epochs, a loss that is not finite, or curves that do not fall
     """
     curves = np.array([train, val], dtype=float)
     if curves.shape[1] < 6 or not np.isfinite(curves).all():
@@ -214,13 +214,16 @@ def evaluate(
     (0: not a fold), metric, value. Beside the single ones there are rows for all steps together (horizon 0) where
     there are several, and for all nodes together (node "all"). Metrics, on the scale of ``windows``:
 
-    mse, mae, rmse, bias   and with ``to_units`` (``Prepared.to_units``) the same in the target's unit: mse_unit, ..
-    skill                  of the MSE against persistence
-    shift                  best k of `shift_test`; for single nodes and steps only, NaN where samples are too few
-    mase                   with ``train``, the windows of the training part; scaled by each node's error of the
-                           seasonal naive there, of ``period`` rows; with 0 the season is found in ``train``
-    coverage_80, ..        share of targets inside the intervals of a forecaster that has the method ``interval``,
-    winkler_80, ..         and the mean Winkler score, with ``to_units`` in the target's unit too (winkler_80_unit, ..)
+    - ``mse``, ``mae``, ``rmse``, ``bias``: and with ``to_units`` (``Prepared.to_units``) the same in the
+      target's unit: mse_unit, ..
+    - ``skill``: of the MSE against persistence
+    - ``shift``: best k of ``shift_test``; for single nodes and steps only, NaN where samples are too few
+    - ``mase``: with ``train``, the windows of the training part; scaled by each node's error of the seasonal
+      naive there, of ``period`` rows; with 0 the season is found in ``train``
+    - ``coverage_80`` ..: share of targets inside the intervals of a forecaster that has the method
+      ``interval``,
+    - ``winkler_80`` ..: and the mean Winkler score, with ``to_units`` in the target's unit too
+      (winkler_80_unit, ..)
     """
     reference = Persistence().fit(windows).forecast(windows)
     scale = _scales(windows, train, period)
@@ -330,9 +333,9 @@ def backtest(
     seeds: Sequence[int] = (0,),
     **options: Any,
 ) -> pd.DataFrame:
-    """`evaluate` in k chronological folds: each is forecast by models fitted anew on what came before it.
+    """``evaluate`` in k chronological folds: each is forecast by models fitted anew on what came before it.
 
-    ``makers`` make an unfitted forecaster from a seed. ``options`` go to `evaluate`.
+    ``makers`` make an unfitted forecaster from a seed. ``options`` go to ``evaluate``.
     """
     tables = []
     for number, (before, after) in enumerate(folds(windows, k), start=1):
@@ -345,7 +348,7 @@ def backtest(
 
 
 def compare(models: Mapping[str, Forecasts | Sequence[Forecasts]], windows: Windows) -> pd.DataFrame:
-    """The short form of `evaluate`, nodes and steps together: model, seed, metric, value.
+    """The short form of ``evaluate``, nodes and steps together: model, seed, metric, value.
 
     Metrics: mse, mae, rmse on the scale of ``windows``, and skill (of the MSE, against persistence).
     """

@@ -56,7 +56,7 @@ def standings(
     """Fitted forecasters on the test part, the best first: a row for each model.
 
     Columns: mse and its spread over seeds, mse, mae, rmse and bias in the target's unit, mase, and what
-    `vdslib.evaluation.significance.versus` says of the skill over ``reference``. All steps of the horizon together. ``period``
+    ``vdslib.evaluation.significance.versus`` says of the skill over ``reference``. All steps of the horizon together. ``period``
     is the season of mase in rows; with 0 it is found in training. A model with a forecast that is not finite has an
     empty row at the end, and a printed line names it.
     """
@@ -69,7 +69,7 @@ def standings(
 
 
 def diverged(models: Models, tidy: pd.DataFrame) -> list[str]:
-    """A line for each of ``models`` whose errors in the table of `evaluate` are not finite: name, seed, learning rate."""
+    """A line for each of ``models`` whose errors in the table of ``evaluate`` are not finite: name, seed, learning rate."""
     infinite = tidy[(tidy["metric"] == "mse") & ~np.isfinite(tidy["value"])]
     known = {(name, seed): model for name, seed, model in members(models)}
     lines = []

@@ -1,6 +1,6 @@
 """Is one forecaster really better than another, or was it luck? Tests and intervals by statsmodels and arch.
 
-All work on a table of losses [times, models] (`losses`): one value for each moment and model, the mean over nodes,
+All work on a table of losses [times, models] (``losses``): one value for each moment and model, the mean over nodes,
 seeds and steps, so that nodes that rise and fall together are not counted as independent evidence.
 """
 
@@ -34,7 +34,7 @@ def losses(
     step: int | None = None,
     power: int = 2,
 ) -> pd.DataFrame:
-    """Losses |error|^``power`` of fitted forecasters: a row for each moment of ``windows``, a column for each model.
+    """Losses ``|error| ** power`` of fitted forecasters: a row for each moment of ``windows``, a column for each model.
 
     Mean over nodes and seeds, and over the steps of the horizon unless ``step`` (1 .. H) picks one. A forecast that is
     not finite leaves its moment without a loss (NaN). ValueError for forecasts of another shape than the targets.
@@ -177,9 +177,9 @@ def versus(
     repetitions: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Every model of a table of `losses` against one of them; a row for each model, in the order of the table.
+    """Every model of a table of ``losses`` against one of them; a row for each model, in the order of the table.
 
-    Columns: loss, skill with its 95% interval (low, high), statistic and one-sided p of `diebold_mariano`, the same
+    Columns: loss, skill with its 95% interval (low, high), statistic and one-sided p of ``diebold_mariano``, the same
     p by Holm over all models, p of the model confidence set, and whether the model is in that set at ``size``: a p
     above it, and an interval that does not lie below 0, since what is worse than the reference is not the best (which
     costs the set at most 2.5 points of its confidence). The reference's own test is empty, and so are all columns of

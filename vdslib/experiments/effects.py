@@ -55,7 +55,7 @@ def one_at_a_time(frame: pd.DataFrame, settings: Sequence[str]) -> dict[str, str
 
 
 def compared(frame: pd.DataFrame, settings: Sequence[str], name: str) -> pd.DataFrame:
-    """Runs that show the effect of a parameter: all, or those with the others at their base (`one_at_a_time`)."""
+    """Runs that show the effect of a parameter: all, or those with the others at their base (``one_at_a_time``)."""
     base = one_at_a_time(frame, settings)
     same = np.ones(len(frame), bool)
     for other in base.keys() - {name}:
@@ -141,7 +141,7 @@ def plot_effects(
 ) -> Figure:
     """A panel for each parameter, on one scale: every run as a point, median and quartiles for each value.
 
-    `level`: label to height of level lines, in every panel.
+    ``level``: label to height of level lines, in every panel.
     """
     height = -(-len(settings) // 2)
     fig, axes = plots.figure(height, min(2, len(settings)), height=2.9 * height, sharey=True, squeeze=False)

@@ -28,7 +28,7 @@ def results_folder(results_dir: str | Path = "") -> Path:
 
 
 def record(chapter: str, values: Mapping[str, Any], results_dir: str | Path = "") -> Path:
-    """Hand results of a chapter on to later ones; returns the file (JSON, written atomically; see `results_folder`).
+    """Hand results of a chapter on to later ones; returns the file (JSON, written atomically; see ``results_folder``).
 
     Arrays and tables become lists and lists of records; numbers that are not finite become null.
     """

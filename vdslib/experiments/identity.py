@@ -1,7 +1,7 @@
 """What a result depends on, as SHA-256 of contents: one identity for the executed copies of the build and for runs.
 
 The build records what a notebook really opened and compares that alone (``book/tools/inputs.py``). A run has its id
-before it starts, so that everything counts that it may open: `of_project`, `own_code` and `modules_beside`.
+before it starts, so that everything counts that it may open: ``of_project``, ``own_code`` and ``modules_beside``.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def read_code(path: Path) -> list[str]:
 
 
 def environment(root: Path) -> str:
-    """Fingerprint of the locked packages, of Python, and of starting weights that are moved (`vdslib.networks.models`)."""
+    """Fingerprint of the locked packages, of Python, and of starting weights that are moved (``vdslib.networks.models``)."""
     moved = os.environ.get("VDS_MOVED_WEIGHTS")
     return digest(
         of_file(root / LOCK), "{}.{}.{}".format(*sys.version_info), *([f"moved {moved}"] if moved else [])
@@ -132,7 +132,7 @@ def of_project(root: Path) -> dict[str, str]:
 
 
 def own_code() -> dict[str, str]:
-    """SHA-256 of the Python files of a reader's own that variables name (`vdslib.registry`), by variable and path."""
+    """SHA-256 of the Python files of a reader's own that variables name (``vdslib.registry``), by variable and path."""
     return {
         f"{variable} {file}": of_file(Path(file))
         for variable in OWN

@@ -194,7 +194,7 @@ def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_against(declared: Sequence[Parameter], given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What `check` does, for the declared parameters of the notebook ``name``."""
+    """What ``check`` does, for the declared parameters of the notebook ``name``."""
     known = {parameter.name: parameter for parameter in declared}
     checked = {}
     for key, value in given.items():
@@ -295,7 +295,7 @@ def run(
 ) -> Path:
     """Execute a notebook with papermill and save the executed copy as ``output``, which is returned.
 
-    ``given`` is checked first (see `check`); nothing is started where it is refused. The kernel talks over IPC
+    ``given`` is checked first (see ``check``); nothing is started where it is refused. The kernel talks over IPC
     sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
     cells on stderr; by default where that is a terminal. ``environment`` has variables for the kernel beside those
     of this process. Raises NotebookError where a cell fails: with the message

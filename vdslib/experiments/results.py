@@ -101,9 +101,9 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     """All runs of an experiment, a row each: ``id``, ``state`` (done, diverged or failed), ``seconds``, of which ``cell_seconds`` in
     the notebook's cells, ``inputs`` (the state of notebook, vdslib, data and lock, so that runs of another state can be
     told apart), one column for each parameter and each single result, and ``error``, the last line of what a failed run
-    said, or the errors that are no numbers. A run that has such is not done: it diverged (`vdslib.experiments.lost`).
+    said, or the errors that are no numbers. A run that has such is not done: it diverged (``vdslib.experiments.lost``).
 
-    A parameter that is called as one of these, or as a column of `ranked`, gets ``parameter.`` before its name; a
+    A parameter that is called as one of these, or as a column of ``ranked``, gets ``parameter.`` before its name; a
     result that is called as one of these or as a parameter of any run gets ``result.``. Raises NotebookError where there
     are no runs.
     """

@@ -32,7 +32,7 @@ _ARROW = {"arrowstyle": "-|>", "color": "#333333", "linewidth": 1.3, "shrinkA": 
 
 
 def _canvas(width: float, height: float, alt: str) -> tuple[Figure, Axes]:
-    """An empty drawing area of `width` x `height` units, its alternative text as the figure's label."""
+    """An empty drawing area of ``width`` x ``height`` units, its alternative text as the figure's label."""
     fig = Figure(figsize=(7.2, 7.2 * height / width), layout="constrained", label=alt)
     axes = fig.subplots()
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")

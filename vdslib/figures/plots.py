@@ -1,6 +1,6 @@
 """Every figure of the book: one style, a digest of the plotted data, alternative text.
 
-Functions that draw return a matplotlib `Figure`; `show` displays it once and closes it. Figures are
+Functions that draw return a matplotlib ``Figure``; ``show`` displays it once and closes it. Figures are
 made without pyplot's windows, so they look the same under any backend and none is shown twice.
 The style is readable at a width of 700 pixels; colours are those of Okabe and Ito, which remain distinct
 for colour-blind readers, and lines differ in their dashes too.
@@ -73,7 +73,7 @@ Values = Any  # anything numpy turns into one dimension: array, list, Series
 
 
 class Curves(Protocol):
-    """A history of training, as `training.fit` returns it."""
+    """A history of training, as ``training.fit`` returns it."""
 
     loss: list[float]
     val_loss: list[float]
@@ -81,19 +81,19 @@ class Curves(Protocol):
 
 
 def figure(rows: int = 1, columns: int = 1, *, height: float = 3.6, **options: Any) -> tuple[Figure, Any]:
-    """An empty figure in the book's style and its axes, as `pyplot.subplots` gives them.
+    """An empty figure in the book's style and its axes, as ``pyplot.subplots`` gives them.
 
-    `height` in inches for the whole figure; `options` go to `Figure.subplots` (`sharex`, ...).
+    ``height`` in inches for the whole figure; ``options`` go to ``Figure.subplots`` (``sharex``, ...).
     """
     fig = Figure(figsize=(_WIDTH, height), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
 
 
 def show(fig: Figure, alt: str | None = None, digest: bool = True) -> None:
-    """Display `fig` as one picture with its alternative text, then close it.
+    """Display ``fig`` as one picture with its alternative text, then close it.
 
-    The text beside the picture is the digest of the plotted data, which nbval compares. `alt` replaces
-    the alternative text made from the plotted data. `digest=False`: for figures of live measurements,
+    The text beside the picture is the digest of the plotted data, which nbval compares. ``alt`` replaces
+    the alternative text made from the plotted data. ``digest=False``: for figures of live measurements,
     where nothing but the title can be compared.
     """
     from IPython.display import display
@@ -182,7 +182,7 @@ def series(
     level: Mapping[str, float] | None = None,
     log: bool = False,
 ) -> Figure:
-    """Lines over one x (times, epochs, lags): label to values. `level`: label to height of level lines."""
+    """Lines over one x (times, epochs, lags): label to values. ``level``: label to height of level lines."""
     fig, ax = figure()
     _lines(ax, x, lines)
     for name, height in (level or {}).items():
@@ -194,7 +194,7 @@ def series(
 
 
 def _lines(ax: Axes, x: Values, lines: Mapping[str, Values]) -> None:
-    """Plot each of `lines` over `x`; dense lines thin and solid, since dashes blur."""
+    """Plot each of ``lines`` over ``x``; dense lines thin and solid, since dashes blur."""
     dense = len(x) > 200
     for name, values in lines.items():
         style: dict[str, Any] = {"linewidth": 0.9, "linestyle": "-"} if dense else {}
@@ -223,7 +223,7 @@ def forecast(
     xlabel: str = "time",
     ylabel: str = "",
 ) -> Figure:
-    """What happened, in black, and what each forecaster said; all of the length of `times`."""
+    """What happened, in black, and what each forecaster said; all of the length of ``times``."""
     fig, ax = figure()
     ax.plot(np.asarray(times), np.asarray(actual, float), color="black", linestyle="-", label="measured")
     for name, values in forecasts.items():
@@ -243,7 +243,7 @@ def bars(
 ) -> Figure:
     """Bars by name; with a mapping of mappings (group to name to value), bars side by side in groups.
 
-    `errors`: half length of the error bar by name (single bars only). `level`: label to height of level lines.
+    ``errors``: half length of the error bar by name (single bars only). ``level``: label to height of level lines.
     """
     fig, ax = figure()
     groups = [value for value in values.values() if isinstance(value, Mapping)]
@@ -309,7 +309,7 @@ def scatter(
     ylabel: str = "",
     diagonal: bool = False,
 ) -> Figure:
-    """Points by label: `(x, y)`; `diagonal` adds the line where both are equal."""
+    """Points by label: ``(x, y)``; ``diagonal`` adds the line where both are equal."""
     fig, ax = figure(height=4.2)
     markers = "os^Dv"
     for place, (name, (x, y)) in enumerate(points.items()):
@@ -334,9 +334,9 @@ def heatmap(
     unit: str = "",
     centred: bool = False,
 ) -> Figure:
-    """A matrix `[rows, columns]` as colours, the values written in where there are few.
+    """A matrix ``[rows, columns]`` as colours, the values written in where there are few.
 
-    `centred`: a two-sided scale around 0, for what may be positive or negative.
+    ``centred``: a two-sided scale around 0, for what may be positive or negative.
     """
     matrix = np.asarray(values, float)
     fig, ax = figure(height=min(7.0, 1.6 + 0.45 * len(matrix)))

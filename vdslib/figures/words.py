@@ -34,7 +34,7 @@ class Drawn:
 
 
 def number(value: float, scale: float = 0.0) -> str:
-    """`value` with four significant digits; what is nothing beside `scale` is 0."""
+    """``value`` with four significant digits; what is nothing beside ``scale`` is 0."""
     if not np.isfinite(value):
         return str(float(value))
     if abs(value) <= 1e-9 * scale:
@@ -54,7 +54,7 @@ def _label(artist: object) -> str:
 
 
 def _drawn(axes: Axes) -> list[Drawn]:
-    """What `axes` shows, in the order in which it was drawn within each kind."""
+    """What ``axes`` shows, in the order in which it was drawn within each kind."""
     found = []
     caps = {cap for bars in axes.containers if isinstance(bars, ErrorbarContainer) for cap in bars.lines[1]}
     for line in axes.lines:
@@ -138,7 +138,7 @@ def _places(axes: Axes) -> Callable[[float], str]:
 
 
 def _charts(figure: Figure) -> list[Axes]:
-    """The axes of `figure` that are no colour bar."""
+    """The axes of ``figure`` that are no colour bar."""
     bars = [image.colorbar.ax for axes in figure.axes for image in axes.images if image.colorbar]
     return [axes for axes in figure.axes if axes not in bars]
 
@@ -168,7 +168,7 @@ def _statistics(drawn: Drawn) -> str:
 
 
 def digest(figure: Figure) -> str:
-    """The plotted data of `figure` as a few stable lines: one for each axes, one for each set of values."""
+    """The plotted data of ``figure`` as a few stable lines: one for each axes, one for each set of values."""
     lines = [f"Figure: {_titles(figure)}".rstrip(": ")]
     for place, axes in enumerate(_charts(figure), start=1):
         if not axes.axison:
@@ -296,7 +296,7 @@ def _axes_in_words(axes: Axes) -> str:
 
 
 def alternative_text(figure: Figure) -> str:
-    """`figure` in a few sentences computed from the plotted data, for readers who do not see it."""
+    """``figure`` in a few sentences computed from the plotted data, for readers who do not see it."""
     charts = [_axes_in_words(axes) for axes in _charts(figure) if _drawn(axes)]
     title = _titles(figure)
     lead = f"{title}. " if title and len(charts) != 1 else ""

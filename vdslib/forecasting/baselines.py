@@ -1,6 +1,6 @@
 """What a network has to beat. All forecasters, the LSTM too, have one protocol: ``fit`` and ``forecast``.
 
-A forecaster joins the tables by `register`; `FORECASTERS` has those that did, a reader's own among them.
+A forecaster joins the tables by ``register``; ``FORECASTERS`` has those that did, a reader's own among them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class TrainingMean:
 class SeasonalNaive:
     """The value one season earlier, of the latest season that is known at that place; the last value if none is.
 
-    The season, in rows, is found in the training windows (`find_period`) unless given. Windows that follow one
+    The season, in rows, is found in the training windows (``find_period``) unless given. Windows that follow one
     another tell each other the past: asked for a few windows, it knows less than asked for all.
     """
 

@@ -111,7 +111,7 @@ class _StateSpace(abc.ABC):
 class ETS(_StateSpace):
     """Exponential smoothing with additive errors: a level, with ``trend`` a damped slope too.
 
-    ``period`` in rows, found in training (`find_period`) unless given; ``pairs`` of Fourier terms stand for it.
+    ``period`` in rows, found in training (``find_period``) unless given; ``pairs`` of Fourier terms stand for it.
     """
 
     def __init__(self, trend: bool = False, period: int | None = None, **options: Any) -> None:
@@ -126,7 +126,7 @@ class ETS(_StateSpace):
 
 @register("ARIMA")
 class ARIMA(_StateSpace):
-    """ARIMA of ``order`` (p, d, q) on what the Fourier terms leave; ``period`` and ``pairs`` as for `ETS`."""
+    """ARIMA of ``order`` (p, d, q) on what the Fourier terms leave; ``period`` and ``pairs`` as for ``ETS``."""
 
     def __init__(
         self, order: tuple[int, int, int] = (2, 0, 1), period: int | None = None, **options: Any

@@ -80,7 +80,7 @@ class Conformal:
     """Split conformal intervals around any forecaster: the error that it rarely exceeded is added on both sides.
 
     ``fit`` trains the forecaster on the first ``1 - 1/parts`` of the windows and takes its absolute errors, for each
-    step ahead, on the last ones; `calibrate` does the latter alone, for a forecaster that is fitted already. On
+    step ahead, on the last ones; ``calibrate`` does the latter alone, for a forecaster that is fitted already. On
     exchangeable data the coverage is at least the nominal one (Vovk et al. 2005; Lei et al. 2018); over time it may
     drift away from it.
     """
@@ -103,7 +103,7 @@ class Conformal:
         return self.model.forecast(windows)
 
     def interval(self, windows: Windows, coverage: float) -> Ends:
-        """Lower and upper ends [samples, horizon], scaled. RuntimeError before `fit` or `calibrate`."""
+        """Lower and upper ends [samples, horizon], scaled. RuntimeError before ``fit`` or ``calibrate``."""
         quantile_levels(coverage)
         if not len(self.scores):
             raise RuntimeError("fit or calibrate the intervals before asking for them")

@@ -105,8 +105,8 @@ def check_scalers(
 ) -> None:
     """LeakError if given scalers know test rows, or if the test part has others.
 
-    columns   features [rows, features] and target [rows, 1], unscaled
-    test      [rows]: True for rows of the test part
+    - ``columns``: features [rows, features] and target [rows, 1], unscaled
+    - ``test`` [rows]: True for rows of the test part
     """
     for name, values, scaler, other in zip(
         ("features", "target"), columns, scalers, test_scalers, strict=True

@@ -49,7 +49,7 @@ class Series(NamedTuple):
 
 
 class History:
-    """What is known of the target after training, by node: ``values``, node to `Series`.
+    """What is known of the target after training, by node: ``values``, node to ``Series``.
 
     ``spacing``: node to the time from row to row. Row 0 is about the earliest moment known of any node.
     """

@@ -90,7 +90,7 @@ def prepare(
     ``leak`` names the one leak of ``guards.LEAKS`` that is wanted. A warning says which nodes are not learnt from or
     not judged, and which columns are constant before the test part or lie far outside their range in it.
 
-    Raises TelemetryError if a column is missing or no number, if `features` is empty or names a column twice, or
+    Raises TelemetryError if a column is missing or no number, if ``features`` is empty or names a column twice, or
     if a part has too few rows for one window; LeakError if a feature comes from later rows, or a scaler from the
     test part, and ``leak`` does not name it; ValueError for impossible settings.
     """

@@ -46,9 +46,9 @@ def _flat(values: np.ndarray) -> np.ndarray:
 def misfits(names: Sequence[str], values: np.ndarray, scaled: np.ndarray, test: np.ndarray) -> Iterator[str]:
     """What is worth a word of scales that are known from the rows before the test part, a sentence for each column.
 
-    names     of the columns, the target last
-    values    [rows, columns] in their units, and ``scaled``
-    test      [rows]: True for rows of the test part
+    - ``names``: of the columns, the target last
+    - ``values`` [rows, columns] in their units, and ``scaled``
+    - ``test`` [rows]: True for rows of the test part
     """
     if not test.any():
         return

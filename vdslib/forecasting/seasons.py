@@ -29,11 +29,11 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
 
     Judged is the correlation of the known values with those one period later, over all nodes: the higher it is, the
     lower the error of the seasonal naive forecast. It has to be above ``least``, and above what chance makes of a
-    series like this (`_chance`; of the peaks, the highest). The candidates, each seen at least three times:
+    series like this (``_chance``; of the peaks, the highest). The candidates, each seen at least three times:
 
     - the hour, the day and the week, where the correlation stands out by ``least`` above that half a period less
       and more (of a week, a day less and more)
-    - the earliest of the higher peaks of the autocorrelation (`_peak`); the hour, the day or the week in its place
+    - the earliest of the higher peaks of the autocorrelation (``_peak``); the hour, the day or the week in its place
       where it is one of these moved by noise
 
     Of two the shorter counts, unless the longer one's correlation is higher by 0.05. Nodes measured at different steps

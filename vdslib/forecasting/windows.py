@@ -22,15 +22,15 @@ __all__ = ["Windows", "aligned", "breaks", "groups", "median_step"]
 class Windows:
     """Samples for a forecaster. With t the last row of a sample's inputs:
 
-    x      [samples, time steps, features]: scaled rows t-window+1 .. t; a read-only view of the scaled table
-           while the samples follow one another (a gap or a second node in between makes it a copy)
-    y      [samples, horizon]: the scaled target in rows t+1 .. t+horizon
-    times  [samples]: time of row t+1 (UTC, datetime64)
-    node   [samples]: name of the node
-    last   [samples]: the scaled target in row t, the last one known
-    part   training, validation or test; "resampled" after ``resample``; empty where it is not known
-    spacing  the time from row to row of each node, by name; of a node that is not named the median step between its
-           samples
+    - ``x`` [samples, time steps, features]: scaled rows t-window+1 .. t; a read-only view of the scaled table
+      while the samples follow one another (a gap or a second node in between makes it a copy)
+    - ``y`` [samples, horizon]: the scaled target in rows t+1 .. t+horizon
+    - ``times`` [samples]: time of row t+1 (UTC, datetime64)
+    - ``node`` [samples]: name of the node
+    - ``last`` [samples]: the scaled target in row t, the last one known
+    - ``part``: training, validation or test; "resampled" after ``resample``; empty where it is not known
+    - ``spacing``: the time from row to row of each node, by name; of a node that is not named the median step
+      between its samples
     """
 
     x: np.ndarray
@@ -86,7 +86,7 @@ class Windows:
         return {node: self.spacing[node] if node in self.spacing else missing[node] for node in parts}
 
     def moments(self) -> np.ndarray:
-        """[samples]: their times, as if all nodes were measured at the same moments (`aligned`)."""
+        """[samples]: their times, as if all nodes were measured at the same moments (``aligned``)."""
         return aligned(self.times, self.by_node(), self.steps())
 
     def ends(self) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Many small networks at once: K models of one architecture, trained in one compiled graph.
 
-A training step of the paper's network is little arithmetic and much ceremony: Keras `fit` starts hundreds of
+A training step of the paper's network is little arithmetic and much ceremony: Keras ``fit`` starts hundreds of
 small operations for every batch. The engine does the same arithmetic with less of it: the data stay in memory,
-one call trains on many batches, K models share each operation (`vdslib.networks.stacked`), and XLA compiles the whole,
+one call trains on many batches, K models share each operation (``vdslib.networks.stacked``), and XLA compiles the whole,
 loops included, to machine code. What comes out are plain Keras models, and early stopping is Keras' own.
 
-`training.train` decides which jobs form a stack; a stack trains them. The shapes: K models, C batches in a call,
+``training.train`` decides which jobs form a stack; a stack trains them. The shapes: K models, C batches in a call,
 B windows in a batch.
 """
 
@@ -34,10 +34,10 @@ _CHUNK = 1024  # windows in a pass that only measures
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained; the defaults are the paper's (section 2), with `patience` our own.
+    """How a network is trained; the defaults are the paper's (section 2), with ``patience`` our own.
 
-    `patience`: epochs without a better validation loss before training stops; 0 never stops early.
-    `restore_best`: end with the weights of the epoch of the lowest validation loss, not the last ones.
+    ``patience``: epochs without a better validation loss before training stops; 0 never stops early.
+    ``restore_best``: end with the weights of the epoch of the lowest validation loss, not the last ones.
     """
 
     optimizer: str = "adam"
@@ -56,8 +56,8 @@ class History:
 
     They are mean squared errors, or what a model that has a loss of its own minimises.
 
-    `best_epoch`: the epoch (from 1) whose weights were restored, None where the last ones are used.
-    `stopped_epoch`: the last epoch that was trained.
+    ``best_epoch``: the epoch (from 1) whose weights were restored, None where the last ones are used.
+    ``stopped_epoch``: the last epoch that was trained.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -70,8 +70,8 @@ class History:
 class Job:
     """One network to train: what builds it (a function of the seed), on what, how, from which seed.
 
-    `validation` is watched for early stopping and never trained on. `name` tells jobs apart in tables. `leak` names
-    the leak of `guards.LEAKS` that is wanted, if any.
+    ``validation`` is watched for early stopping and never trained on. ``name`` tells jobs apart in tables. ``leak`` names
+    the leak of ``guards.LEAKS`` that is wanted, if any.
     """
 
     build: Callable[[int], keras.Model]
@@ -92,7 +92,7 @@ class Trained:
 
 
 def batch_order(samples: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
-    """The order `[samples]` in which epoch `epoch` (from 0) visits the training windows."""
+    """The order ``[samples]`` in which epoch ``epoch`` (from 0) visits the training windows."""
     if not shuffle:
         return np.arange(samples)
     return np.random.default_rng([seed, epoch]).permutation(samples)
@@ -101,8 +101,8 @@ def batch_order(samples: int, seed: int, epoch: int, shuffle: bool = True) -> np
 class State(NamedTuple):
     """Where K models stand; every array has K in front.
 
-    `first` and `second` are what the optimiser remembers for each weight, such as the mean gradient and its square;
-    `steps` those taken so far; `others` variables that are not trained, such as the seeds of Keras' dropout.
+    ``first`` and ``second`` are what the optimiser remembers for each weight, such as the mean gradient and its square;
+    ``steps`` those taken so far; ``others`` variables that are not trained, such as the seeds of Keras' dropout.
     """
 
     weights: list[Any]
@@ -126,7 +126,7 @@ class _Program:
         self.train, self.measure = tf.function(self._train, **how), tf.function(self._measure, **how)
 
     def _train(self, state: State, rate: Tensor, count: Tensor, batches: tuple) -> tuple[State, Tensor]:
-        """Train on `count` batches; the new state, and for each model `[K]` the sum of its windows' losses."""
+        """Train on ``count`` batches; the new state, and for each model ``[K]`` the sum of its windows' losses."""
         x, y, share, bits = batches
 
         def one(s: Tensor, total: Tensor, now: State) -> tuple[Tensor, Tensor, State]:
@@ -153,7 +153,7 @@ class _Program:
         return state, total
 
     def _measure(self, weights: list, others: list, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
-        """The sum of the windows' losses `[K]` with dropout off."""
+        """The sum of the windows' losses ``[K]`` with dropout off."""
         outputs, _, penalty = self.forward(weights, others, x, None)
         errors = tf.reduce_mean(tf.square(outputs - y), axis=-1) * share
         return tf.reduce_sum(errors, axis=-1) + penalty * tf.reduce_sum(share, axis=-1)
@@ -234,7 +234,7 @@ class _Run:
         return len(self.order) - self.seen
 
     def fill(self, parts: tuple[np.ndarray, ...]) -> None:
-        """Write the next batches `[C, B, ...]`: inputs, targets, weights of the windows, random bits."""
+        """Write the next batches ``[C, B, ...]``: inputs, targets, weights of the windows, random bits."""
         x, y, share, bits = parts
         count, size, width = bits.shape
         rows = self.order[self.seen : self.seen + count * size]
@@ -274,9 +274,9 @@ class _Run:
 
 
 class Stack:
-    """Jobs of one kind (`kind_of`) in training, `width` of them at once; who is done leaves its place to the next.
+    """Jobs of one kind (``kind_of``) in training, ``width`` of them at once; who is done leaves its place to the next.
 
-    jobs: each with what it trains, a compiled model and an empty history. `stop` ends the training between two calls.
+    jobs: each with what it trains, a compiled model and an empty history. ``stop`` ends the training between two calls.
     """
 
     def __init__(self, jobs: Sequence[tuple[Job, Trained]], width: int = 5) -> None:
@@ -351,7 +351,7 @@ class Stack:
         run.end_epoch([*weights, *others], loss)
 
     def _loss(self, weights: list[np.ndarray], others: list[np.ndarray], windows: Windows) -> float:
-        """The mean squared error of one model on `windows`, dropout off."""
+        """The mean squared error of one model on ``windows``, dropout off."""
         chunk = min(_CHUNK, 1 << max(6, (len(windows) - 1).bit_length()))  # few sizes, as each is compiled
         one = tf.nest.map_structure(lambda value: tf.convert_to_tensor(value[None]), (weights, others))
         total = 0.0

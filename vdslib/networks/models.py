@@ -1,12 +1,12 @@
 """The three networks that go by the paper's name, as plain Keras models (sections 2, 3.1 and 3.2).
 
-`printed`
+``printed``
     the program of section 3.2: LSTM layers with relu, dropout after each, and always three outputs.
-`figure`
+``figure``
     Fig. 1 and the text around it: LSTM layers with dropout that all return sequences, flattening,
     a hidden dense layer, an output layer. (Flattening a vector would do nothing, so the last LSTM
     layer returns its whole sequence here.)
-`textbook`
+``textbook``
     what most readers would write: LSTM layers with tanh, dropout after each, a dense output layer.
 """
 
@@ -44,19 +44,19 @@ def build(
     dense_units: int = 32,
     seed: int = 0,
 ) -> keras.Model:
-    """Build one of the three networks, not compiled, with weights that depend on `seed` and sizes alone.
+    """Build one of the three networks, not compiled, with weights that depend on ``seed`` and sizes alone.
 
     Networks that differ in dropout or activation only start from the same weights, so they can be compared.
 
-    Input `[samples, window, features]`, output `[samples, outputs]` (`printed`: `[samples, 3]`).
+    Input ``[samples, window, features]``, output ``[samples, outputs]`` (``printed``: ``[samples, 3]``).
 
-    `units` holds the size of each LSTM layer; `activation` is that of the LSTM layers (None or "":
-    the network's own, see `ACTIVATIONS`). `dropout` is the share of values switched off after each
-    LSTM layer while training, as in the printed program; `recurrent_dropout` acts within the LSTM
-    layers, on the state that passes from one time step to the next, as the text says. `dense_units`
-    is the size of the hidden dense layer, which only `figure` has.
+    ``units`` holds the size of each LSTM layer; ``activation`` is that of the LSTM layers (None or "":
+    the network's own, see ``ACTIVATIONS``). ``dropout`` is the share of values switched off after each
+    LSTM layer while training, as in the printed program; ``recurrent_dropout`` acts within the LSTM
+    layers, on the state that passes from one time step to the next, as the text says. ``dense_units``
+    is the size of the hidden dense layer, which only ``figure`` has.
 
-    Side effect: seeds Python, NumPy and TensorFlow with `seed`. ValueError for an unknown network,
+    Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
     """
     _check(network, units, dropout=dropout, recurrent_dropout=recurrent_dropout)
@@ -96,7 +96,7 @@ def _moved(model: keras.Model, seed: int) -> keras.Model:
     """The network with its starting weights a little elsewhere, if VDS_MOVED_WEIGHTS says so.
 
     "3" multiplies every weight by 1 + 1e-6 x normal, from seed 3; "3:0.01" by a factor of that size. Training then
-    goes astray as by the rounding of another processor: what changes is decided by noise (`make numerics`).
+    goes astray as by the rounding of another processor: what changes is decided by noise (``make numerics``).
     """
     if switch := os.environ.get("VDS_MOVED_WEIGHTS"):
         draw, _, size = switch.partition(":")
@@ -106,7 +106,7 @@ def _moved(model: keras.Model, seed: int) -> keras.Model:
 
 
 def _seeds(seed: int, layers: int) -> list[list[int]]:
-    """Four seeds for each of `layers` layers: kernel, recurrent kernel, dropout, recurrent dropout."""
+    """Four seeds for each of ``layers`` layers: kernel, recurrent kernel, dropout, recurrent dropout."""
     return np.random.SeedSequence(seed).generate_state(4 * layers).reshape(layers, 4).tolist()
 
 

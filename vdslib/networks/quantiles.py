@@ -19,7 +19,7 @@ __all__ = ["PinballNetwork", "QuantileForecaster", "pinball_network"]
 class PinballNetwork(keras.Model):
     """A network whose outputs are quantiles, [samples, horizon x levels], trained by their mean pinball loss.
 
-    Keras saves and loads it with its levels (`keras.models.load_model`, once this module is imported).
+    Keras saves and loads it with its levels (``keras.models.load_model``, once this module is imported).
     """
 
     levels: tuple[float, ...] = ()
@@ -49,9 +49,9 @@ class PinballNetwork(keras.Model):
 
 
 def pinball_network(network: keras.Model, levels: tuple[float, ...]) -> PinballNetwork:
-    """``network`` with `horizon x levels` outputs (step by step), to be trained by the pinball loss.
+    """``network`` with ``horizon x levels`` outputs (step by step), to be trained by the pinball loss.
 
-    Keras' own ``fit`` trains it, since the loss is one of its own (`vdslib.networks.training.train` says so).
+    Keras' own ``fit`` trains it, since the loss is one of its own (``vdslib.networks.training.train`` says so).
     """
     result = PinballNetwork(network.inputs[0], network.outputs[0], name=network.name)
     result.levels = tuple(levels)
@@ -61,7 +61,7 @@ def pinball_network(network: keras.Model, levels: tuple[float, ...]) -> PinballN
 class QuantileForecaster(Forecaster):
     """A network that forecasts the median and the ends of the intervals of ``coverages``.
 
-    ``build(seed, outputs)`` makes the network with that many outputs. ``fit`` as of `Forecaster`: early stopping
+    ``build(seed, outputs)`` makes the network with that many outputs. ``fit`` as of ``Forecaster``: early stopping
     watches the pinball loss on ``validation``, or on the inner tail of the training windows.
     """
 
@@ -84,7 +84,7 @@ class QuantileForecaster(Forecaster):
 
     @classmethod
     def of(cls, trained: Trained, name: str = "quantiles", seed: int = 0) -> QuantileForecaster:
-        """A forecaster around a `PinballNetwork` that is trained, or loaded, already; TypeError for another network."""
+        """A forecaster around a ``PinballNetwork`` that is trained, or loaded, already; TypeError for another network."""
         network = trained.model
         if not isinstance(network, PinballNetwork):
             raise TypeError(f"the network {network.name} has no levels: make it by pinball_network")
@@ -95,7 +95,7 @@ class QuantileForecaster(Forecaster):
         return forecaster
 
     def forecast(self, windows: Windows) -> np.ndarray:
-        """The medians [samples, horizon], scaled. RuntimeError before `fit`."""
+        """The medians [samples, horizon], scaled. RuntimeError before ``fit``."""
         return self._quantiles(windows)[:, :, self.levels.index(0.5)]
 
     def interval(self, windows: Windows, coverage: float) -> Ends:

@@ -1,11 +1,11 @@
 """The networks of the paper and their optimisers, computed for K models of one architecture at once.
 
-The weights of K models lie in one array `[K, ...]` each, so that one product serves them all. Keras gives the
+The weights of K models lie in one array ``[K, ...]`` each, so that one product serves them all. Keras gives the
 architecture and the formulas; here they are only written so that a compiler makes few and large operations of them:
 the inputs of an LSTM layer meet their weights before the loop over time, for all time steps in one product, and its
 derivative is written out, which gathers the gradient of the recurrent weights in one product too.
 
-The shapes: K models, T time steps, B windows in a batch. Sequences are `[K, T, B, features]`.
+The shapes: K models, T time steps, B windows in a batch. Sequences are ``[K, T, B, features]``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _cell_back(
 
 
 def lstm(activation: str, gate: str, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
-    """The states `[K, T, B, units]` of K LSTM layers over x `[K, T, B, inputs]` (paper, section 3.1)."""
+    """The states ``[K, T, B, units]`` of K LSTM layers over x ``[K, T, B, inputs]`` (paper, section 3.1)."""
     squash, slope = keras.activations.get(activation), DERIVATIVES[activation]
     open_, open_slope = keras.activations.get(gate), DERIVATIVES[gate]
     models, steps, batch, inputs = x.shape
@@ -116,7 +116,7 @@ def _is_kerass_own(activation: Any) -> bool:
 
 
 def _is_plain(layer: Any, *options: str) -> bool:
-    """Has `layer` no options but the named ones, and those that only matter before training or for speed?"""
+    """Has ``layer`` no options but the named ones, and those that only matter before training or for speed?"""
     free = {"name", "dtype", "seed", "unroll", "unit_forget_bias", "trainable", *options}
     free |= {"kernel_initializer", "recurrent_initializer", "bias_initializer"}
     usual = inspect.signature(type(layer)).parameters
@@ -156,7 +156,7 @@ Part = Callable[[Tensor, Iterator[Tensor], "Bits | None"], Tensor]
 
 
 class Bits:
-    """The random bits `[K, B, draws]` of one batch, handed out to the dropout layers one after the other.
+    """The random bits ``[K, B, draws]`` of one batch, handed out to the dropout layers one after the other.
 
     Each window has its own row, so what it draws does not depend on how many others are in the batch.
     """
@@ -165,7 +165,7 @@ class Bits:
         self.bits, self.used = bits, 0
 
     def like(self, x: Tensor) -> Tensor:
-        """Whole numbers below `_DRAWS`, one for each value of `x` `[K, B, features]` or `[K, T, B, features]`."""
+        """Whole numbers below ``_DRAWS``, one for each value of ``x`` ``[K, B, features]`` or ``[K, T, B, features]``."""
         models, *steps, batch, features = x.shape
         size = math.prod(steps) * features
         drawn = tf.cast(self.bits[:, :, self.used : self.used + size], tf.int32)
@@ -228,11 +228,11 @@ PARTS = {
 
 
 def written_out(model: keras.Model) -> Forward:
-    """The network, without `unknown_part`, as a function of the weights of K models.
+    """The network, without ``unknown_part``, as a function of the weights of K models.
 
-    The function takes weights, states (none here), x `[K, B, T, F]` and the random bits of dropout (None to
-    leave it out); it returns the outputs `[K, B, outputs]`, the states and a penalty on the weights (none).
-    Nothing of `model` is kept.
+    The function takes weights, states (none here), x ``[K, B, T, F]`` and the random bits of dropout (None to
+    leave it out); it returns the outputs ``[K, B, outputs]``, the states and a penalty on the weights (none).
+    Nothing of ``model`` is kept.
     """
     parts = [PARTS[type(layer)](layer) for layer in model.layers]
 

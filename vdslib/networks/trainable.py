@@ -23,7 +23,7 @@ _BY_VALUE = (
 
 
 def left_to_fit(model: keras.Model) -> tuple[bool, str]:
-    """Must Keras `fit` train the network? And a line to say so, or that Keras' layers compute it; empty if ours do."""
+    """Must Keras ``fit`` train the network? And a line to say so, or that Keras' layers compute it; empty if ours do."""
     variables, outputs = model.trainable_variables, getattr(model, "outputs", None) or []
     reasons = {
         f"it has a {', '.join(_own(model))} of its own": bool(_own(model)),
@@ -62,7 +62,7 @@ def refuse_state(model: keras.Model) -> None:
 def refuse_outputs(model: keras.Model, *parts: Windows) -> None:
     """ValueError where the loss would repeat outputs or targets to make their shapes equal.
 
-    The network `printed` is let through with a single target: it shows what that does. A loss of another kind is let
+    The network ``printed`` is let through with a single target: it shows what that does. A loss of another kind is let
     through too, since it may compare other things.
     """
     outputs = getattr(model, "outputs", None)
@@ -92,7 +92,7 @@ def _written(shape: tuple[int | None, ...]) -> str:
 
 
 def _by_value(model: keras.Model) -> bool:
-    """Is the loss, that of `training.compile` unless the model is compiled, one that compares value by value?"""
+    """Is the loss, that of ``training.compile`` unless the model is compiled, one that compares value by value?"""
     if not model.compiled:
         return True
     kinds = tuple(getattr(keras.losses, name) for name in _BY_VALUE)

@@ -1,7 +1,7 @@
 """Training networks: compiling, fitting with early stopping, chronological cross-validation (section 2).
 
-`fit` trains one network. Everything that trains more than one (folds, seeds, arms) describes each as a
-`Job` and hands all to `train`, so that there is one place where many networks are trained.
+``fit`` trains one network. Everything that trains more than one (folds, seeds, arms) describes each as a
+``Job`` and hands all to ``train``, so that there is one place where many networks are trained.
 """
 
 import sys
@@ -48,10 +48,10 @@ _LARGE_BATCH = 4096  # for passes without training, where the batch size changes
 def compile(
     model: keras.Model, optimizer: str = "adam", learning_rate: float = 0.01, momentum: float = 0.0
 ) -> keras.Model:
-    """Compile `model` for the mean squared error and return it.
+    """Compile ``model`` for the mean squared error and return it.
 
-    `momentum` belongs to `sgd` and `rmsprop`. In Adam, whose running mean of gradients is a momentum, Keras'
-    `beta_1` has its place, so a `momentum` beside it raises ValueError, as does an unknown optimiser.
+    ``momentum`` belongs to ``sgd`` and ``rmsprop``. In Adam, whose running mean of gradients is a momentum, Keras'
+    ``beta_1`` has its place, so a ``momentum`` beside it raises ValueError, as does an unknown optimiser.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; valid are {', '.join(OPTIMIZERS)}")
@@ -100,12 +100,12 @@ def fit(
     restore_best: bool = True,
     leak: str | None = None,
 ) -> History:
-    """Train a compiled `model` on `train` (x `[samples, time steps, features]`, y `[samples, horizon]`).
+    """Train a compiled ``model`` on ``train`` (x ``[samples, time steps, features]``, y ``[samples, horizon]``).
 
-    After each epoch the loss on `validation` is taken. With `patience` above 0 training stops once it has
-    not improved for that many epochs; `restore_best` then puts back the weights of the best epoch
-    (without `validation` neither happens). The order of the batches comes from `seed` alone. ValueError when
-    there is nothing to train on, outputs and targets differ in shape, or a layer is stateful; LeakError when the test part would be watched and `leak` does not name that.
+    After each epoch the loss on ``validation`` is taken. With ``patience`` above 0 training stops once it has
+    not improved for that many epochs; ``restore_best`` then puts back the weights of the best epoch
+    (without ``validation`` neither happens). The order of the batches comes from ``seed`` alone. ValueError when
+    there is nothing to train on, outputs and targets differ in shape, or a layer is stateful; LeakError when the test part would be watched and ``leak`` does not name that.
     """
     _refuse_empty(train)
     _refuse_watching(validation, patience > 0 or restore_best, leak)
@@ -140,16 +140,16 @@ def fit(
 
 
 def train(jobs: Sequence[Job]) -> list[Trained]:
-    """Train the network of each job; the answers come in the order of `jobs`, each a compiled Keras model.
+    """Train the network of each job; the answers come in the order of ``jobs``, each a compiled Keras model.
 
     The one function through which more than one network is trained. Jobs of one kind form stacks, which the
-    processor's cores train side by side (`vdslib.networks.engine`). A job's outcome depends on its own seed and data;
-    the jobs beside it touch the last digits at most. A model's optimiser starts anew if `fit` goes on with it.
-    A model that its builder compiled is trained by Keras `fit` as compiled, and a printed line says so, as for any
-    other that only `fit` can train.
+    processor's cores train side by side (``vdslib.networks.engine``). A job's outcome depends on its own seed and data;
+    the jobs beside it touch the last digits at most. A model's optimiser starts anew if ``fit`` goes on with it.
+    A model that its builder compiled is trained by Keras ``fit`` as compiled, and a printed line says so, as for any
+    other that only ``fit`` can train.
     ValueError where a job has nothing to train on, no epoch, validation windows of another shape, outputs of another
     shape than its targets, a stateful layer, or the model of another job; LeakError where it would watch the test part
-    and its `leak` does not name that.
+    and its ``leak`` does not name that.
     """
     trained = [Trained(_built(job), History()) for job in jobs]
     if len({id(each.model) for each in trained}) < len(jobs):
@@ -195,7 +195,7 @@ def _refuse_empty(windows: Windows) -> None:
 
 
 def _refuse_watching(watched: Windows | None, decides: bool, leak: str | None) -> None:
-    """LeakError if test windows are watched; `decides`: the losses on them would stop training or choose weights."""
+    """LeakError if test windows are watched; ``decides``: the losses on them would stop training or choose weights."""
     leak_checks.check_name(leak, "fit")
     part = watched.part if watched is not None else ""
     if part == "resampled":
@@ -249,7 +249,7 @@ def _dealt(jobs: list[tuple[Job, Trained]]) -> list[list[tuple[Job, Trained]]]:
 
 
 def predict(model: keras.Model, windows: Windows) -> np.ndarray:
-    """Forecasts `[samples, outputs]` of `model`, dropout off, in the scale of the targets."""
+    """Forecasts ``[samples, outputs]`` of ``model``, dropout off, in the scale of the targets."""
     parts = [
         keras.ops.convert_to_numpy(
             model(np.asarray(windows.x[start : start + _LARGE_BATCH], "float32"), training=False)
@@ -260,7 +260,7 @@ def predict(model: keras.Model, windows: Windows) -> np.ndarray:
 
 
 def losses(model: keras.Model, *windows: Windows) -> list[float]:
-    """The mean squared error of `model` on each of `windows` with dropout off, at its present weights.
+    """The mean squared error of ``model`` on each of ``windows`` with dropout off, at its present weights.
 
     This is the fair comparison between parts of the data: the training loss in a history is measured with
     dropout on and while the weights still move. ValueError where outputs and targets differ in shape.
@@ -275,7 +275,7 @@ def _mean_squared_error(model: keras.Model, windows: Windows) -> float:
 
 
 def inner_tail(windows: Windows, share: float = 0.2) -> tuple[Windows, Windows]:
-    """Cut `windows` in time: the first part to train on, the last `share` to watch.
+    """Cut ``windows`` in time: the first part to train on, the last ``share`` to watch.
 
     Windows that reach over the cut (time steps of one side, targets of the other) are left out.
     """
@@ -302,8 +302,8 @@ def cross_validate(
     """Chronological cross-validation: each fold is forecast by networks trained on what came before it.
 
     Early stopping watches the inner tail of a fold's own training rows; the fold itself is used once, to
-    measure. One row for each fold and seed: `fold`, `seed`, `train_mse`, `fold_mse` (dropout off, at the
-    weights in use), `constant_mse` (the training mean on the same fold), `epochs`, `best_epoch`. A printed line names
+    measure. One row for each fold and seed: ``fold``, ``seed``, ``train_mse``, ``fold_mse`` (dropout off, at the
+    weights in use), ``constant_mse`` (the training mean on the same fold), ``epochs``, ``best_epoch``. A printed line names
     the fold and the seed of a network whose error is no number.
     """
     parts = folds(windows, k)
@@ -336,7 +336,7 @@ def cross_validate(
 
 
 class Forecaster:
-    """A network behind the protocol of the baselines: `fit(windows)`, then `forecast(windows)`."""
+    """A network behind the protocol of the baselines: ``fit(windows)``, then ``forecast(windows)``."""
 
     def __init__(
         self,
@@ -350,7 +350,7 @@ class Forecaster:
         self.trained: Trained | None = None
 
     def fit(self, windows: Windows, validation: Windows | None = None) -> "Forecaster":
-        """Train on `windows`, watching `validation` (the inner tail of `windows` when there is none)."""
+        """Train on ``windows``, watching ``validation`` (the inner tail of ``windows`` when there is none)."""
         if validation is None:
             windows, validation = inner_tail(windows)
         self.trained = train([Job(self.build, windows, validation, self.settings, self.seed, self.name)])[0]
@@ -370,7 +370,7 @@ class Forecaster:
         return None if optimizer is None else float(optimizer.learning_rate)
 
     def forecast(self, windows: Windows) -> np.ndarray:
-        """Forecasts `[samples, horizon]`, scaled. RuntimeError before `fit`."""
+        """Forecasts ``[samples, horizon]``, scaled. RuntimeError before ``fit``."""
         if self.trained is None:
             raise RuntimeError("fit the forecaster before asking it for forecasts")
         return predict(self.trained.model, windows)

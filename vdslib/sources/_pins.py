@@ -1,4 +1,4 @@
-"""The pinned files of `vdslib.sources.traces`: name, address at one commit, SHA-256."""
+"""The pinned files of ``vdslib.sources.traces``: name, address at one commit, SHA-256."""
 
 from __future__ import annotations
 

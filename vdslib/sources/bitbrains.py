@@ -33,7 +33,7 @@ TERMS = (
 
 
 def load(rest: str) -> pd.DataFrame:
-    """The files that `read` reads, as they are: repeated timestamps stay in."""
+    """The files that ``read`` reads, as they are: repeated timestamps stay in."""
     return pd.concat([raw(path) for path in _paths(rest)], ignore_index=True)
 
 
@@ -100,7 +100,7 @@ def _pinned(rest: str) -> list[str]:
 
 
 def raw(path: str | Path) -> pd.DataFrame:
-    """A file as it is, row by row, in our columns and units (`vdslib.sources.gwa`); repeated times and usages above 100%
+    """A file as it is, row by row, in our columns and units (``vdslib.sources.gwa``); repeated times and usages above 100%
     stay in.
 
     Raises TelemetryError where the file is not of this format or a value is no number from 0.

@@ -1,8 +1,8 @@
 """Where telemetry comes from: every origin is a source with a name, and all yield the canonical table.
 
-`read` takes what a notebook's parameter ``telemetry`` or the command line may hold: "recorded", the path of a file,
+``read`` takes what a notebook's parameter ``telemetry`` or the command line may hold: "recorded", the path of a file,
 the name of a source with what it shall read (``bitbrains:2013-8/332``), or the address of a Prometheus server.
-A source joins by `register`; columns that it cannot measure are absent, never filled with zeros.
+A source joins by ``register``; columns that it cannot measure are absent, never filled with zeros.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def register(
     files: Callable[[str], list[Path] | None] = named_files,
     check: Callable[[str], object] | None = None,
 ) -> Callable[[Callable[[str], pd.DataFrame]], Callable[[str], pd.DataFrame]]:
-    """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as `Source` describes it.
+    """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as ``Source`` describes it.
 
     A name that another module holds already is a RegistryError; the same module may register again, as a notebook's
     cell that runs twice does. A reader's own sources are in the files that the variable VDS_SOURCES names.
@@ -135,7 +135,7 @@ def read(telemetry: str | Path, columns: Mapping[str, str] | None = None, **opti
     or an http(s) address (Prometheus).
 
     ``columns`` and ``options`` are for files: our names, each with the column of the file, and how the file is
-    written, which may stand behind its name too (see `vdslib.telemetry.read`). Returns the
+    written, which may stand behind its name too (see ``vdslib.telemetry.read``). Returns the
     canonical table sorted by node and time, checked and typed. ``attrs`` has "origin" (for messages), "source" (its
     name), "citation", and "notes", a list of what the source had to leave out or assume. A required citation is
     printed on the first use. Raises TelemetryError: for an unknown source with the nearest name and the list.
@@ -150,9 +150,9 @@ def read(telemetry: str | Path, columns: Mapping[str, str] | None = None, **opti
 
 
 def load(telemetry: str | Path, columns: Mapping[str, str] | None = None, **options: str) -> pd.DataFrame:
-    """Telemetry as it is, row by row and unchecked: what `vdslib.telemetry.validate` and `repair` take.
+    """Telemetry as it is, row by row and unchecked: what ``vdslib.telemetry.validate`` and ``repair`` take.
 
-    Arguments, ``attrs`` and errors are those of `read`. A source that offers nothing rawer gives what it reads.
+    Arguments, ``attrs`` and errors are those of ``read``. A source that offers nothing rawer gives what it reads.
     """
     with speaking("address"):
         source, rest = _open(telemetry, columns, options)
@@ -272,7 +272,7 @@ def _by_header(path: Path) -> tuple[Source, str] | None:
 
 
 def default_target(telemetry: str | Path | pd.DataFrame) -> str:
-    """The column to forecast unless told: of a table that `read` returned, or of what `read` takes."""
+    """The column to forecast unless told: of a table that ``read`` returned, or of what ``read`` takes."""
     frame = telemetry if isinstance(telemetry, pd.DataFrame) else read(telemetry)
     known = {source.name: source.default_target for source in sources()}
     declared = known.get(str(frame.attrs.get("source")), "")

@@ -132,7 +132,7 @@ class _Grid:
 def aggregate(
     jobs: pd.DataFrame, interval: float = 60, deadline: float | None = None, origin: str = "events"
 ) -> pd.DataFrame:
-    """Count jobs as `read_log` gives them, one row per node and interval of ``interval`` seconds.
+    """Count jobs as ``read_log`` gives them, one row per node and interval of ``interval`` seconds.
 
     ``deadline`` is in seconds after a job's start. Columns and definitions: see the module.
     """

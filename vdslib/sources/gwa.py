@@ -30,7 +30,7 @@ _PLAUSIBLE = (946_684_800, 4_102_444_800)  # the years 2000 to 2099, in seconds 
 
 
 def bitbrains(path: Path) -> pa.Table:
-    """One file of the Bitbrains trace (Grid Workloads Archive, GWA-T-12) as telemetry without the column `node`.
+    """One file of the Bitbrains trace (Grid Workloads Archive, GWA-T-12) as telemetry without the column ``node``.
 
     The file is separated by semicolon and tab. Its timestamps are seconds since 1970, though its header says ms.
     Memory in percent is memory used of memory provisioned; disc and network are the sums of both directions, in

@@ -100,7 +100,7 @@ def _joined(task: Task, parse: Parse) -> tuple[pa.Table, int]:
 
 
 def _checked(part: pa.Table | pd.DataFrame, path: Path) -> tuple[pa.Table, int]:
-    """What ``parse`` gave for a file as a canonical table without `node`, and the number of rows dropped.
+    """What ``parse`` gave for a file as a canonical table without ``node``, and the number of rows dropped.
 
     Holds to the same rules as telemetry.check, which takes ten times as long as reading the file: only where
     the quick look finds anything out of the ordinary it is called, to say what.

@@ -1,7 +1,7 @@
 """Telemetry out of a Prometheus server that scrapes node exporters, by range queries of its HTTP API.
 
 ``prometheus:http://127.0.0.1:9090?minutes=60&step=60``, or the address alone. Each column is one PromQL query
-(`QUERIES`), which a YAML file of ``column: query`` lines can replace. Options:
+(``QUERIES``), which a YAML file of ``column: query`` lines can replace. Options:
 
 - ``minutes``: how far back, 60
 - ``end``: end of the time read, ISO 8601, else now; give it to get the same rows again
@@ -77,7 +77,7 @@ LASTS = 300.0  # seconds for which Prometheus keeps the last value of a series
 
 
 def _asked(rest: str) -> tuple[str, dict[str, str], dict[str, Any]]:
-    """Address, queries and further arguments of `collect` that ``rest`` asks for; TelemetryError where that cannot
+    """Address, queries and further arguments of ``collect`` that ``rest`` asks for; TelemetryError where that cannot
     be."""
     names = ("minutes", "step", "window", "end", "queries", "label", "select", "token_file", "anonymise")
     origin = f"prometheus:{_checked(rest.partition('?')[0])}"  # before anything else could repeat a password
@@ -114,7 +114,7 @@ def read(rest: str) -> pd.DataFrame:
 
 
 def queries(file: str | Path | None = None) -> dict[str, str]:
-    """`QUERIES`, with those of a YAML file of ``column: query`` lines in their place.
+    """``QUERIES``, with those of a YAML file of ``column: query`` lines in their place.
 
     In a query, ``$window`` stands for the window of rates, ``$label`` for the label that names the node, and
     ``$select`` for the series selected, to be written within braces. An empty query takes its column out; a column that telemetry does not declare becomes one more feature.

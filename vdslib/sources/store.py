@@ -1,7 +1,7 @@
 """A store of many nodes: a folder of trace files becomes Parquet, one partition per node.
 
 A trace of 1,500 files is read once, in parallel, and checked; afterwards one node is read in milliseconds. The
-layout is ``STORE/node=NAME/data.parquet``, which Dask, Spark, DuckDB and pyarrow know as partitioned by `node`.
+layout is ``STORE/node=NAME/data.parquet``, which Dask, Spark, DuckDB and pyarrow know as partitioned by ``node``.
 Each partition is written under a temporary name and then renamed, and holds in its own metadata what it was made
 from (names, sizes and times of change). So the partitions themselves tell what is done: an import that was killed
 goes on where it stopped, and files that changed since are read again. Nothing is ever removed from a store but
@@ -81,7 +81,7 @@ def import_folder(
     """Read all trace files in ``folder`` and below, check them, and write them to the store ``out``.
 
     A file's name without its ending is the node (``vm_1.csv.gz`` is of vm_1); files of the same node in several
-    folders (months) are joined in order of time, and two of them in one folder are refused. ``parse`` turns one path into a table or frame with the columns of telemetry.COLUMNS (`node`
+    folders (months) are joined in order of time, and two of them in one folder are refused. ``parse`` turns one path into a table or frame with the columns of telemetry.COLUMNS (``node``
     may be left out), one node, sorted by time; the default is ``bitbrains``. It must be importable, since worker
     processes call it; use ``jobs=1`` for a function that lives in a notebook. Of rows with the same timestamp the
     first is kept, and the others are counted. ``jobs`` is the number of processes, by default the cores that this
@@ -175,7 +175,7 @@ def read_node(store: str | Path, node: str | int) -> pd.DataFrame:
 def to_dask(store: str | Path) -> dd.DataFrame:
     """The whole store as a Dask DataFrame, one partition per node, columns read as they are needed.
 
-    It is computed by the cluster whose `dask.distributed.Client` is open, else by this process. The workers must
+    It is computed by the cluster whose ``dask.distributed.Client`` is open, else by this process. The workers must
     see the store under the same path.  Raises TelemetryError as ``nodes`` does.
     """
     import dask.dataframe as dd

@@ -27,7 +27,7 @@ class _NotReachedError(TelemetryError):
 
 
 def available(*names: str) -> bool:
-    """Whether these traces can be had; they are fetched, so that `fetch` finds them from then on.
+    """Whether these traces can be had; they are fetched, so that ``fetch`` finds them from then on.
 
     False where there is neither a mirror nor network. Raises TelemetryError for an unknown name, for a file with
     another hash, and, where VDS_TRACES is set, for a file that its folder lacks: a mirror promises all of them.

@@ -108,13 +108,13 @@ def faults() -> pd.DataFrame:
 class Report:
     """What was found and done. ``table`` has a row for each kind of damage, column and node:
 
-    fault     its name, as in ``faults()``
-    column    the column; "" for whole rows
-    node      the node; "" for all of them
-    where     the first rows (numbered from 1 in the table as given) and the first time
-    rows      how many rows have it (gaps: how many gaps)
-    lost      how many rows are left out for it
-    action    what is done, or would be
+    - ``fault``: its name, as in ``faults()``
+    - ``column``: the column; "" for whole rows
+    - ``node``: the node; "" for all of them
+    - ``where``: the first rows (numbered from 1 in the table as given) and the first time
+    - ``rows``: how many rows have it (gaps: how many gaps)
+    - ``lost``: how many rows are left out for it
+    - ``action``: what is done, or would be
 
     ``rows`` in the table as given, of which ``lost`` are left out and ``replaced`` are moved to a grid,
     where ``interpolated`` rows are new: ``rows - lost - replaced + interpolated`` remain.

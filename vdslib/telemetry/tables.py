@@ -67,7 +67,7 @@ def read(source: str | Path, columns: Mapping[str, str] | None = None, **options
     ``source`` is a path, or "recorded" for the telemetry that comes with the book; options may stand behind a path:
     ``a.csv?separator=;&decimal=,``. ``columns`` says under which names the file has our columns, such as
     {"cpu_usage": "CPU %"}; columns not named there keep their names, and a file without nodes is then of one node,
-    named like the file. ``options`` say how the file is written (`vdslib.telemetry.forms.OPTIONS`): ``separator``,
+    named like the file. ``options`` say how the file is written (``vdslib.telemetry.forms.OPTIONS``): ``separator``,
     ``decimal``, ``thousands``, and ``zone`` of times without an offset, which are else taken as UTC. Returns the
     table sorted by node and time, with the types of ``SCHEMA``; columns that are not declared are kept, as numbers
     where they are numbers. ``attrs["origin"]`` carries the file's name into later messages, ``attrs["notes"]`` says
@@ -129,11 +129,11 @@ def system_series(frame: pd.DataFrame, together: str = "alive") -> pd.DataFrame:
 
     ``together`` says which timestamps have such a row:
 
-    alive    those at which every node has a row that has begun and not ended, from its first row to its last. So an
-             autoscaled system is what its nodes are together at each time, and a hole in one node's recording
-             is left out, since a sum over the others would be too low
-    all      those at which every node of the table has a row
-    present  every one; missing nodes are taken to be gone
+    - ``alive``: those at which every node has a row that has begun and not ended, from its first row to its
+      last. So an autoscaled system is what its nodes are together at each time, and a hole in one node's
+      recording is left out, since a sum over the others would be too low
+    - ``all``: those at which every node of the table has a row
+    - ``present``: every one; missing nodes are taken to be gone
 
     A warning says how many timestamps were left out or have fewer nodes than others, and for which nodes. A
     weighted mean is empty where all weights are zero. Undeclared columns are left out, but for ``segment``, which counts
@@ -215,7 +215,7 @@ def _named(missing: pd.Series, count: int) -> str:
 def select(frame: pd.DataFrame, nodes: str | Sequence[str], together: str = "alive") -> pd.DataFrame:
     """The rows of ``nodes``: "system" (the series over all nodes), "all", a node's name, or a list of names.
 
-    ``together`` says at which times nodes make up the system (see `system_series`). Raises TelemetryError for an
+    ``together`` says at which times nodes make up the system (see ``system_series``). Raises TelemetryError for an
     unknown name.
     """
     if nodes == "all":

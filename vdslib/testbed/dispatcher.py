@@ -73,7 +73,7 @@ class NodeHandle:
 
 
 class Dispatcher:
-    """Nodes, the configuration in force, and the tallies of every second; use it through `system`."""
+    """Nodes, the configuration in force, and the tallies of every second; use it through ``system``."""
 
     def __init__(self, nodes: list[NodeHandle], seed: int) -> None:
         self.nodes = nodes
@@ -162,7 +162,7 @@ class Dispatcher:
 
 @contextlib.asynccontextmanager
 async def system(nodes: int, cores: float, seed: int) -> AsyncIterator[Dispatcher]:
-    """Start `nodes` processes of `cores` each, yield their dispatcher, and end all of them however it goes."""
+    """Start ``nodes`` processes of ``cores`` each, yield their dispatcher, and end all of them however it goes."""
     command = [sys.executable, "-m", "vdslib.testbed.node", str(cores)]
     # a session of their own: an interrupt at the keyboard reaches the dispatcher alone, which then ends them
     handles = [

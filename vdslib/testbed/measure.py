@@ -1,6 +1,6 @@
 """What the testbed can do: capacity over nodes, and latency over strategy and slots.
 
-The tables committed beside the recording come from here: `python -m vdslib.testbed.measure FOLDER`.
+The tables committed beside the recording come from here: ``python -m vdslib.testbed.measure FOLDER``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["capacity", "latency", "main"]
 def _load(
     rng: np.random.Generator, seconds: float, work: float, cpu_ms: Sequence[float], shares: Sequence[float]
 ) -> Jobs:
-    """Poisson arrivals of `work` CPU seconds per second, of the first classes with the given mean sizes and shares."""
+    """Poisson arrivals of ``work`` CPU seconds per second, of the first classes with the given mean sizes and shares."""
     rate = work / (np.dot(cpu_ms, shares) / 1000)
     arrival = np.sort(rng.random(rng.poisson(rate * seconds)) * seconds)
     kind = rng.choice(len(shares), size=len(arrival), p=shares)
@@ -35,7 +35,7 @@ def _load(
 
 
 async def _latencies(dispatcher: Dispatcher, load: Jobs, seconds: float) -> tuple[np.ndarray, float]:
-    """Offer the load for `seconds`; latencies in ms and jobs completed per second, the first fifth left out."""
+    """Offer the load for ``seconds``; latencies in ms and jobs completed per second, the first fifth left out."""
     await dispatcher.offer(load)
     await asyncio.sleep(max(0.0, dispatcher.start + seconds - time.monotonic()))
     warm = int(seconds / 5)
@@ -45,7 +45,7 @@ async def _latencies(dispatcher: Dispatcher, load: Jobs, seconds: float) -> tupl
 
 
 def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list[dict[str, Any]]:
-    """Jobs of 12 ms completed per second by 1 to `max_nodes` active nodes under 1.5 times the work they can do."""
+    """Jobs of 12 ms completed per second by 1 to ``max_nodes`` active nodes under 1.5 times the work they can do."""
 
     async def one(nodes: int) -> float:
         load = _load(np.random.default_rng([seed, 5, nodes]), seconds, 1.5 * nodes * CORES, [12.0], [1.0])
@@ -64,7 +64,7 @@ def capacity(max_nodes: int = NODES, seconds: float = 12, seed: int = 0) -> list
 def latency(
     seeds: Iterable[int] = (0, 1, 2), slots: Iterable[int] = (1, 8), seconds: float = 60, load: float = 0.6
 ) -> list[dict[str, Any]]:
-    """95th percentile of latency (ms) by strategy, slots and seed at `load` times the capacity of all nodes."""
+    """95th percentile of latency (ms) by strategy, slots and seed at ``load`` times the capacity of all nodes."""
 
     async def one(strategy: str, slots: int, seed: int) -> float:
         work = _load(
@@ -87,7 +87,7 @@ def latency(
 
 
 def main(folder: Path) -> None:
-    """Measure both and write `capacity.csv` and `latency_by_configuration.csv` into `folder`."""
+    """Measure both and write ``capacity.csv`` and ``latency_by_configuration.csv`` into ``folder``."""
     for name, rows in (("capacity", capacity()), ("latency_by_configuration", latency())):
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")

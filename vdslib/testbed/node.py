@@ -1,6 +1,6 @@
 """One node of the testbed: a process that runs jobs within a capped share of a core.
 
-Started as `python -m vdslib.testbed.node CORES`; prints its port, takes jobs over one TCP connection on loopback, and
+Started as ``python -m vdslib.testbed.node CORES``; prints its port, takes jobs over one TCP connection on loopback, and
 ends when its standard input closes, so that no node outlives the process that started it.
 
 The cap works as the bandwidth control of container hosts does: an allowance of CPU time grows at the node's share and
@@ -41,7 +41,7 @@ BLOCK = 64 * 1024
 
 
 def receive_exactly(connection: socket.socket, size: int) -> bytes:
-    """Read `size` bytes; raises ConnectionError where the other side closed before."""
+    """Read ``size`` bytes; raises ConnectionError where the other side closed before."""
     data = bytearray()
     while len(data) < size:
         part = connection.recv(min(size - len(data), 1 << 20))
@@ -52,7 +52,7 @@ def receive_exactly(connection: socket.socket, size: int) -> bytes:
 
 
 class Share:
-    """An allowance of CPU time that grows at `cores` seconds per second; `wait` sleeps while it is overdrawn."""
+    """An allowance of CPU time that grows at ``cores`` seconds per second; ``wait`` sleeps while it is overdrawn."""
 
     def __init__(self, cores: float) -> None:
         self.cores = cores
@@ -72,7 +72,7 @@ class Share:
 
 
 def working_set(size: int) -> mmap.mmap:
-    """`size` bytes of memory that are really there: every page is written once.
+    """``size`` bytes of memory that are really there: every page is written once.
 
     An anonymous mapping goes back to the system when closed, where the heap would keep it. Large pages, where the
     system has them, make the first touch ten times cheaper, so that a job's CPU time is spent on the job.

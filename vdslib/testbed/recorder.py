@@ -1,6 +1,6 @@
 """Recording: run the testbed and write one row of telemetry per second and node while it runs.
 
-Nothing in the file is simulated. The demand is synthetic (`workload`), and what it does to the nodes is measured: CPU
+Nothing in the file is simulated. The demand is synthetic (``workload``), and what it does to the nodes is measured: CPU
 time, disc and network bytes by each node's own counters, memory and sensors by psutil, latencies by the dispatcher.
 """
 
@@ -45,7 +45,7 @@ class Hardware:
 
 
 def hardware(hypervisor: str | None = None) -> Hardware:
-    """Read the sensors; `hypervisor` spares detecting it again."""
+    """Read the sensors; ``hypervisor`` spares detecting it again."""
     frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     sensors = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     readings = [reading.current for chip in sensors.values() for reading in chip]
@@ -54,7 +54,7 @@ def hardware(hypervisor: str | None = None) -> Hardware:
 
 
 def detect_hypervisor() -> str:
-    """Name of the hypervisor below this machine, `none`, or `unknown` where nothing tells."""
+    """Name of the hypervisor below this machine, ``none``, or ``unknown`` where nothing tells."""
     if program := shutil.which("systemd-detect-virt"):
         answer = subprocess.run([program, "--vm"], capture_output=True, text=True, check=False).stdout.strip()
         if answer:
@@ -108,7 +108,7 @@ def _lines(rows: list[dict[str, Any]], header: bool = False) -> str:
 
 
 class Recording:
-    """The rows of one run, written to `out` as they come."""
+    """The rows of one run, written to ``out`` as they come."""
 
     def __init__(self, dispatcher: Dispatcher, out: Path) -> None:
         self.dispatcher = dispatcher
@@ -175,7 +175,7 @@ async def record_async(
     load: Jobs | None = None,
     progress: bool = True,
 ) -> Path:
-    """As `record`, for callers that already run an event loop (a notebook); `plan` and `load` in place of drawn ones."""
+    """As ``record``, for callers that already run an event loop (a notebook); ``plan`` and ``load`` in place of drawn ones."""
     out = Path(out)
     if seconds < 1:
         raise ValueError(f"a recording lasts at least one second, not {seconds}")
@@ -193,9 +193,9 @@ async def record_async(
 
 
 def record(out: Path | str, minutes: float, seed: int = 0, *, progress: bool = True) -> Path:
-    """Run the testbed for `minutes` and write its telemetry to `out` (section 2 of the paper, data collection).
+    """Run the testbed for ``minutes`` and write its telemetry to ``out`` (section 2 of the paper, data collection).
 
-    One row per second and node in the columns of `vdslib.telemetry`. The file grows while the testbed runs, and every
+    One row per second and node in the columns of ``vdslib.telemetry``. The file grows while the testbed runs, and every
     process started ends with it. Raises FileExistsError rather than overwrite a recording, ValueError for less than a
     second, TestbedError where a node does not start or stops answering.
     """

@@ -52,7 +52,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Jobs:
-    """Arrivals in order of time; arrays of equal length: arrival and CPU time in seconds, index into `CLASSES`."""
+    """Arrivals in order of time; arrays of equal length: arrival and CPU time in seconds, index into ``CLASSES``."""
 
     arrival: np.ndarray
     cpu: np.ndarray
@@ -61,7 +61,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The management strategy of the system from `start` (seconds) on."""
+    """The management strategy of the system from ``start`` (seconds) on."""
 
     start: float
     active_nodes: int
@@ -70,7 +70,7 @@ class Configuration:
 
 
 def demand(seconds: int, seed: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean arrivals per second of interactive jobs and of batch jobs, `[seconds]` each.
+    """Mean arrivals per second of interactive jobs and of batch jobs, ``[seconds]`` each.
 
     A day has a low night and two peaks, the last two days of a week are quiet, bursts come at random, and a slow
     multiplicative noise (autoregressive, about 8 seconds of memory) lies on top. Batch jobs arrive for 12 seconds at
@@ -93,7 +93,7 @@ def demand(seconds: int, seed: int, scale: float = 1.0) -> tuple[np.ndarray, np.
 
 
 def jobs(seconds: int, seed: int, scale: float = 1.0) -> Jobs:
-    """Every job of `seconds` seconds: Poisson arrivals with the rates of `demand`, sizes lognormal by class."""
+    """Every job of ``seconds`` seconds: Poisson arrivals with the rates of ``demand``, sizes lognormal by class."""
     rng = np.random.default_rng([seed, 2])
     interactive, batch = demand(seconds, seed, scale)
     arrival, kind = [], []
