@@ -7,7 +7,8 @@ from imblearn.over_sampling import SMOTE
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 from sklearn.preprocessing import MinMaxScaler
 
-from vdslib.chapters.load_states import STATES, TREATMENTS, Thresholds, load_states
+from vdslib.chapters import load_states
+from vdslib.chapters.load_states import STATES, TREATMENTS, Thresholds
 from vdslib.errors import TelemetryError
 from vdslib.forecasting import Windows
 from vdslib.networks import Settings

@@ -7,7 +7,7 @@ from sklearn import metrics
 from synthetic import autoregression, planted, recording
 
 from vdslib import evaluation, telemetry
-from vdslib.evaluation import reading_of_curves, shift_test
+from vdslib.evaluation import measures, reading_of_curves, shift_test
 from vdslib.forecasting import USAGES, Oracle, Persistence, Ridge, TrainingMean, intervals, prepare
 
 EPOCHS = np.arange(50)
@@ -327,3 +327,17 @@ def test_the_short_form_agrees_with_the_long_one(two_nodes):
     assert list(short.index) == ["mse", "mae", "rmse", "skill"]
     for metric, value in short.items():
         assert value == found["ridge", metric, 0, "all"]
+
+
+def test_a_measure_of_one_s_own_touches_nothing_else(two_nodes):
+    def late(true, forecast, reference):
+        return float(np.mean(np.abs(true - forecast) > np.abs(true - reference)))
+
+    models, test = {"ridge": Ridge().fit(two_nodes.train)}, two_nodes.test
+    usual = evaluation.evaluate(models, test)
+    more = evaluation.evaluate(models, test, measures={**measures.MEASURES, "worse": late})
+    pd.testing.assert_frame_equal(more[more["metric"] != "worse"].reset_index(drop=True), usual)
+    share = more[(more["metric"] == "worse") & (more["node"] == "all") & (more["horizon"] == 0)][
+        "value"
+    ].item()
+    assert 0 < share < 1

@@ -20,7 +20,7 @@ from vdslib.errors import ParameterError
 from vdslib.experiments import lost, notebooks, results, runs, scales
 
 PICTURE = """\
-from vdslib import plots
+from vdslib.figures import plots
 plots.show(plots.bars({"a": 1.0, "b": 2.0}, title="two bars"))
 """
 

@@ -58,7 +58,7 @@ def test_number_of_weights():
 
 
 def test_settings_reach_the_layers():
-    for network, activation in models.ACTIVATIONS.items():
+    for network, activation in {"printed": "relu", "figure": "tanh", "textbook": "tanh"}.items():
         assert models.build(network, **SHAPE).get_layer("lstm_1").activation.__name__ == activation
         given = models.build(network, **SHAPE, activation="sigmoid", dropout=0.4, recurrent_dropout=0.1)
         assert given.get_layer("lstm_2").activation.__name__ == "sigmoid"
@@ -86,7 +86,7 @@ def test_weights_come_from_the_seed_alone():
 @pytest.mark.parametrize(
     ("network", "settings", "message"),
     [
-        ("lstm", {}, "unknown network 'lstm'; valid are printed, figure, textbook"),
+        ("lstm", {}, "there is no network 'lstm'. Known are printed, figure, textbook."),
         ("textbook", {"units": ()}, "at least one LSTM layer"),
         ("textbook", {"units": (8, 0)}, "at least one unit"),
         ("figure", {"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
@@ -96,6 +96,27 @@ def test_weights_come_from_the_seed_alone():
 def test_impossible_networks_are_refused(network, settings, message):
     with pytest.raises(ValueError, match=message):
         models.build(network, **SHAPE, **settings)
+
+
+OWN = """
+from vdslib.networks import keras, register
+
+
+@register("gru")
+def gru(shape):
+    return [keras.layers.GRU(shape.units[0], name="gru"), shape.output(shape.outputs)]
+"""
+
+
+def test_a_network_of_a_reader_s_own_is_built_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(models.NETWORKS, "_kept", dict(models.NETWORKS._kept))
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.setenv("VDS_NETWORKS", str(tmp_path / "own.py"))
+    first, again = (models.build("gru", **SHAPE, outputs=2, units=(5,), seed=1) for _ in range(2))
+    assert first.name == "gru" and first.output_shape == (None, 2)
+    for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert models.NETWORKS.names() == ["printed", "figure", "textbook", "gru"]
 
 
 def test_starting_weights_move_by_a_millionth_where_another_processor_is_asked_for(monkeypatch):

@@ -73,8 +73,7 @@ def test_coverage_is_within_two_points_on_an_autoregression(data, capsys):
 LOAD = """
 import sys
 import numpy as np
-from vdslib import quantiles
-from vdslib._tensorflow import keras
+from vdslib.networks import keras, quantiles
 model = keras.models.load_model(sys.argv[1])
 np.save(sys.argv[2], np.asarray(model(np.load(sys.argv[2]))))
 print(*model.levels)

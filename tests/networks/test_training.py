@@ -165,8 +165,8 @@ def test_forecasting_before_fitting_is_refused(data):
 
 QUIET = """
 import numpy as np
-from vdslib import models, training
-from vdslib.preparation import Windows
+from vdslib.networks import models, training
+from vdslib.forecasting import Windows
 rows = np.arange(40) / 40
 windows = Windows(np.ones((40, 3, 1)), rows[:, None], rows, rows, rows)
 for seed in range(5):  # TensorFlow warns from the fifth graph on

@@ -16,6 +16,7 @@ from vdslib.cli import main
 from vdslib.errors import RegistryError, TelemetryError
 from vdslib.experiments import runs
 from vdslib.sources import bitbrains, catalogue, cloudwatch
+from vdslib.sources import traces as traces_module
 from vdslib.sources._pins import PINS
 
 
@@ -239,7 +240,7 @@ def test_several_machines_of_bitbrains(traces):
     assert dict(two["node"].value_counts()) == {"407": 8631, "332": 8626}
     every = catalogue.read("bitbrains:2013-8/*")
     assert every["node"].nunique() == 23 and len(every) == sum(
-        len(bitbrains.raw(catalogue.traces.fetch(name))) for name in PINS if name.startswith("bitbrains-rnd/")
+        len(bitbrains.raw(traces_module.fetch(name))) for name in PINS if name.startswith("bitbrains-rnd/")
     )
 
 

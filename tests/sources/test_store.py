@@ -22,7 +22,7 @@ from waiting import until
 from vdslib import files, telemetry
 from vdslib.cli import main
 from vdslib.errors import TelemetryError
-from vdslib.sources import gwa, store
+from vdslib.sources import bitbrains, store
 
 ROOT = files.root()
 START = 1_375_308_176  # 2013-07-31T22:02:56Z
@@ -161,7 +161,7 @@ def test_another_format_is_read_by_another_parser(tmp_path):
 
 def test_the_quick_check_and_the_strict_one_agree(tmp_path):
     """What the one lets pass the other must let pass; a frame that only the strict one may judge is judged by it."""
-    good = gwa.bitbrains(write(tmp_path / "1.csv", lines(RUNNING, OFF))).to_pandas().assign(node="1")
+    good = bitbrains.table(write(tmp_path / "1.csv", lines(RUNNING, OFF))).to_pandas().assign(node="1")
     later = good["timestamp"].iloc[::-1].to_numpy()
     spoiled = {
         "none": good,
@@ -312,14 +312,14 @@ def test_a_file_of_another_kind_is_named(tmp_path, data, message):
     path = tmp_path / "1.csv"
     path.write_bytes(data)
     with pytest.raises(TelemetryError, match=message):
-        gwa.bitbrains(path)
+        bitbrains.table(path)
 
 
 def test_a_byte_order_mark_and_other_line_ends_are_read(tmp_path):
     text = TRACE_HEADER + "\n".join(lines(RUNNING, OFF)) + "\n"
     (tmp_path / "a.csv").write_text(text, newline="")
     (tmp_path / "b.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), newline="")
-    assert gwa.bitbrains(tmp_path / "a.csv").equals(gwa.bitbrains(tmp_path / "b.csv"))
+    assert bitbrains.table(tmp_path / "a.csv").equals(bitbrains.table(tmp_path / "b.csv"))
 
 
 def test_the_command_makes_a_store_of_a_folder(tmp_path, capsys):
@@ -351,7 +351,7 @@ def test_files_of_one_node_must_have_the_same_columns(tmp_path):
     trace_folder(tmp_path / "in", nodes=1, rows=3, months=2)
 
     def parse(path):
-        table = gwa.bitbrains(path)
+        table = bitbrains.table(path)
         return table.drop_columns(["cpu_mhz"]) if path.parent.name == "2013-9" else table
 
     result = store.import_folder(tmp_path / "in", tmp_path / "out", parse=parse, jobs=1)
@@ -469,7 +469,7 @@ def test_a_full_disc_is_told_and_what_is_done_is_kept(folder, tmp_path, monkeypa
 def test_two_imports_into_one_store_at_once_are_refused(folder, tmp_path):
     def parse(path):
         assert "another import writes to this store" in refusal(folder, tmp_path / "out")
-        return gwa.bitbrains(path)
+        return bitbrains.table(path)
 
     assert store.import_folder(folder, tmp_path / "out", parse=parse, jobs=1).nodes == 12
 
@@ -483,7 +483,7 @@ def test_only_what_changed_is_done_again(tmp_path):
 
     def parse(path):
         read.append(path.name)
-        return gwa.bitbrains(path)
+        return bitbrains.table(path)
 
     def run():
         read.clear()

@@ -62,7 +62,7 @@ _KEPT = (*NAMES, "seed", "validation_mse", "train_mse", "seconds", "cell_seconds
 
 
 def plan(name: str) -> dict[str, Any]:
-    """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweep`` reads it."""
+    """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweeps`` reads it."""
     path = files.root() / "book" / "studies" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 

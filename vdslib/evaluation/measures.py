@@ -195,6 +195,17 @@ def members(
             yield name, getattr(model, "seed", position), model
 
 
+# of targets, forecasts and forecasts of persistence, each [samples, steps] on the scale of the windows
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+MEASURES: dict[str, Measure] = {
+    "mse": lambda true, forecast, _: mse(true, forecast),
+    "mae": lambda true, forecast, _: mae(true, forecast),
+    "rmse": lambda true, forecast, _: rmse(true, forecast),
+    "skill": lambda true, forecast, reference: skill(mse(true, forecast), mse(true, reference)),
+    "bias": lambda true, forecast, _: bias(true, forecast),
+}
+_POWERS = {"mse": 2, "mae": 1, "rmse": 1, "bias": 1}  # of the target's unit, of those that have one
+
 COLUMNS = ["origin", "node", "horizon", "model", "seed", "fold", "metric", "value"]
 
 
@@ -207,6 +218,7 @@ def evaluate(
     period: int = 0,
     coverages: Sequence[float] = (0.8, 0.95),
     fold: int = 0,
+    measures: Mapping[str, Measure] = MEASURES,
 ) -> pd.DataFrame:
     """All measures of fitted forecasters on ``windows``, tidy; a sequence of forecasters is one model by seeds.
 
@@ -214,7 +226,7 @@ def evaluate(
     (0: not a fold), metric, value. Beside the single ones there are rows for all steps together (horizon 0) where
     there are several, and for all nodes together (node "all"). Metrics, on the scale of ``windows``:
 
-    - ``mse``, ``mae``, ``rmse``, ``bias``: and with ``to_units`` (``Prepared.to_units``) the same in the
+    - ``mse``, ``mae``, ``rmse``, ``bias``, or what ``measures`` has: and with ``to_units`` (``Prepared.to_units``) the same in the
       target's unit: mse_unit, ..
     - ``skill``: of the MSE against persistence
     - ``shift``: best k of ``shift_test``; for single nodes and steps only, NaN where samples are too few
@@ -234,12 +246,12 @@ def evaluate(
     rows = []
     for name, seed, model in members(models):
         forecast = forecasts(model, windows, name)
-        arrays = {"forecast": forecast, "reference": reference, "true": windows.y}
+        arrays = windows.y, forecast, reference
         bands = _bands(model, windows, coverages)
         for node, chosen in cells.items():
             for step, steps in _steps(windows.y.shape[1]).items():
-                part = {key: values[chosen, steps] for key, values in arrays.items()}
-                values = _errors(part, None if scale is None else scale[chosen], unit)
+                part = [values[chosen, steps] for values in arrays]
+                values = _errors(part, measures, None if scale is None else scale[chosen], unit)
                 if node in lines and step:
                     values["shift"] = _shift(lines[node], windows.y[:, step - 1], forecast[:, step - 1], step)
                 values |= _judged(bands, windows.y, chosen, steps, unit)
@@ -268,16 +280,15 @@ def _scales(windows: Windows, train: Windows | None, period: int) -> np.ndarray 
     return np.array([[errors.get(node, np.nan)] for node in windows.node])
 
 
-def _errors(part: Mapping[str, np.ndarray], scale: np.ndarray | None, unit: float | None) -> dict[str, float]:
-    true, forecast = part["true"], part["forecast"]
-    squared = mse(true, forecast)
-    values = {"mse": squared, "mae": mae(true, forecast), "rmse": squared**0.5}
-    values["skill"] = skill(squared, mse(true, part["reference"]))
-    values["bias"] = bias(true, forecast)
+def _errors(
+    part: Sequence[np.ndarray], measures: Mapping[str, Measure], scale: np.ndarray | None, unit: float | None
+) -> dict[str, float]:
+    """Measures of targets, forecasts and forecasts of persistence, by name."""
+    values = {name: measure(*part) for name, measure in measures.items()}
     if unit is not None:
-        powers = {"mse": 2, "mae": 1, "rmse": 1, "bias": 1}
-        values |= {f"{name}_unit": values[name] * unit**power for name, power in powers.items()}
+        values |= {f"{name}_unit": values[name] * unit ** _POWERS[name] for name in _POWERS if name in values}
     if scale is not None:
+        true, forecast, _ = part
         values["mase"] = mase(true, forecast, scale)
     return values
 

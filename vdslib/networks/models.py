@@ -1,4 +1,4 @@
-"""The three networks that go by the paper's name, as plain Keras models (sections 2, 3.1 and 3.2).
+"""Networks by name, as plain Keras models: the three that go by the paper's name, and a reader's own.
 
 ``printed``
     the program of section 3.2: LSTM layers with relu, dropout after each, and always three outputs.
@@ -8,27 +8,96 @@
     layer returns its whole sequence here.)
 ``textbook``
     what most readers would write: LSTM layers with tanh, dropout after each, a dense output layer.
+
+Another joins by ``register``, above a function of a ``Shape`` that returns the layers after the input.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vdslib.networks._tensorflow import keras, seed_everything
+from vdslib.registry import Registry
 
-__all__ = ["ACTIVATIONS", "NETWORKS", "PRINTED_OUTPUTS", "build"]
-
-ACTIVATIONS = {"printed": "relu", "figure": "tanh", "textbook": "tanh"}
-"""The default activation of each network's LSTM layers."""
-
-NETWORKS = tuple(ACTIVATIONS)
+__all__ = ["NETWORKS", "PRINTED_OUTPUTS", "Shape", "build", "register"]
 
 PRINTED_OUTPUTS = 3
 """The printed program ends in three outputs, whatever it is to forecast."""
 
-
 _LONGEST_UNROLLED = 20  # time steps; written out, the loop over them costs a third less, but more memory
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network is to look like, as ``build`` describes it; ``activation`` is None for the network's own.
+
+    ``draws`` has four seeds for each LSTM layer, then for a hidden dense layer, then for the output: of the kernel, the
+    recurrent kernel, dropout and recurrent dropout.
+    """
+
+    window: int
+    outputs: int
+    units: Sequence[int]
+    activation: str | None
+    dropout: float
+    recurrent_dropout: float
+    dense_units: int
+    draws: list[list[int]]
+
+    def recurrent(self, activation: str, *, sequences: bool = False) -> list[keras.Layer]:
+        """LSTM layers, dropout after each; ``sequences``: the last one too returns [samples, time steps, units]."""
+        layers = []
+        for number, size in enumerate(self.units, start=1):
+            kernel, recurrent, noise, loop_noise = self.draws[number - 1]
+            layers += [
+                keras.layers.LSTM(
+                    size,
+                    activation=self.activation or activation,
+                    recurrent_dropout=self.recurrent_dropout,
+                    kernel_initializer=keras.initializers.GlorotUniform(kernel),
+                    recurrent_initializer=keras.initializers.Orthogonal(seed=recurrent),
+                    seed=loop_noise,
+                    return_sequences=sequences or number < len(self.units),
+                    unroll=self.window <= _LONGEST_UNROLLED,
+                    name=f"lstm_{number}",
+                ),
+                keras.layers.Dropout(self.dropout, seed=noise, name=f"dropout_{number}"),
+            ]
+        return layers
+
+    def output(self, outputs: int) -> keras.Layer:
+        """The dense layer at the end."""
+        kernel = keras.initializers.GlorotUniform(self.draws[-1][0])
+        return keras.layers.Dense(outputs, kernel_initializer=kernel, name="output")
+
+
+NETWORKS: Registry[Callable[[Shape], list[keras.Layer]]] = Registry("network")
+register = NETWORKS.register
+
+
+@register("printed")
+def _printed(shape: Shape) -> list[keras.Layer]:
+    return [*shape.recurrent("relu"), shape.output(PRINTED_OUTPUTS)]
+
+
+@register("figure")
+def _figure(shape: Shape) -> list[keras.Layer]:
+    kernel = keras.initializers.GlorotUniform(shape.draws[-2][0])
+    return [
+        *shape.recurrent("tanh", sequences=True),
+        keras.layers.Flatten(name="flatten"),
+        keras.layers.Dense(shape.dense_units, activation="relu", kernel_initializer=kernel, name="dense"),
+        shape.output(shape.outputs),
+    ]
+
+
+@register("textbook")
+def _textbook(shape: Shape) -> list[keras.Layer]:
+    return [*shape.recurrent("tanh"), shape.output(shape.outputs)]
 
 
 def build(
@@ -44,51 +113,26 @@ def build(
     dense_units: int = 32,
     seed: int = 0,
 ) -> keras.Model:
-    """Build one of the three networks, not compiled, with weights that depend on ``seed`` and sizes alone.
+    """Build a registered network, not compiled, with weights that depend on ``seed`` and sizes alone.
 
     Networks that differ in dropout or activation only start from the same weights, so they can be compared.
 
     Input ``[samples, window, features]``, output ``[samples, outputs]`` (``printed``: ``[samples, 3]``).
 
-    ``units`` holds the size of each LSTM layer; ``activation`` is that of the LSTM layers (None or "":
-    the network's own, see ``ACTIVATIONS``). ``dropout`` is the share of values switched off after each
-    LSTM layer while training, as in the printed program; ``recurrent_dropout`` acts within the LSTM
-    layers, on the state that passes from one time step to the next, as the text says. ``dense_units``
-    is the size of the hidden dense layer, which only ``figure`` has.
+    ``units`` holds the size of each LSTM layer; ``activation`` is that of the LSTM layers (None or "": the network's
+    own). ``dropout`` is the share of values switched off after each LSTM layer while training, as in the printed
+    program; ``recurrent_dropout`` acts within the LSTM layers, on the state that passes from one time step to the next,
+    as the text says. ``dense_units`` is the size of the hidden dense layer, which only ``figure`` has.
 
     Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
     """
-    _check(network, units, dropout=dropout, recurrent_dropout=recurrent_dropout)
+    builder = NETWORKS.get(network)
+    _check(units, dropout=dropout, recurrent_dropout=recurrent_dropout)
     seed_everything(seed)
-    draws = _seeds(seed, len(units) + 2)  # for each LSTM layer, the hidden dense layer and the output
-    layers = [keras.Input((window, features), name="window")]
-    for number, size in enumerate(units, start=1):
-        kernel, recurrent, noise, loop_noise = draws[number - 1]
-        last = number == len(units)
-        layers += [
-            keras.layers.LSTM(
-                size,
-                activation=activation or ACTIVATIONS[network],
-                recurrent_dropout=recurrent_dropout,
-                kernel_initializer=keras.initializers.GlorotUniform(kernel),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=recurrent),
-                seed=loop_noise,
-                return_sequences=network == "figure" or not last,
-                unroll=window <= _LONGEST_UNROLLED,
-                name=f"lstm_{number}",
-            ),
-            keras.layers.Dropout(dropout, seed=noise, name=f"dropout_{number}"),
-        ]
-    if network == "figure":
-        kernel = keras.initializers.GlorotUniform(draws[-2][0])
-        layers += [
-            keras.layers.Flatten(name="flatten"),
-            keras.layers.Dense(dense_units, activation="relu", kernel_initializer=kernel, name="dense"),
-        ]
-    outputs = PRINTED_OUTPUTS if network == "printed" else outputs
-    kernel = keras.initializers.GlorotUniform(draws[-1][0])
-    layers.append(keras.layers.Dense(outputs, kernel_initializer=kernel, name="output"))
+    draws = _seeds(seed, len(units) + 2)
+    shape = Shape(window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws)
+    layers = [keras.Input((window, features), name="window"), *builder(shape)]
     return _moved(keras.Sequential(layers, name=network), seed)
 
 
@@ -110,10 +154,8 @@ def _seeds(seed: int, layers: int) -> list[list[int]]:
     return np.random.SeedSequence(seed).generate_state(4 * layers).reshape(layers, 4).tolist()
 
 
-def _check(network: str, units: Sequence[int], **shares: float) -> None:
+def _check(units: Sequence[int], **shares: float) -> None:
     """ValueError where no such network can be built."""
-    if network not in NETWORKS:
-        raise ValueError(f"unknown network {network!r}; valid are {', '.join(NETWORKS)}")
     if not units or min(units) < 1:
         raise ValueError(f"units must name at least one LSTM layer of at least one unit, not {list(units)}")
     for name, share in shares.items():

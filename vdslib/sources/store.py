@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from vdslib import _sockets, files
 from vdslib.errors import TelemetryError
-from vdslib.sources.gwa import bitbrains
+from vdslib.sources import bitbrains
 from vdslib.sources.partition import Done, Parse, Task, import_node, record_of
 from vdslib.telemetry import stem
 
@@ -82,7 +82,7 @@ def import_folder(
 
     A file's name without its ending is the node (``vm_1.csv.gz`` is of vm_1); files of the same node in several
     folders (months) are joined in order of time, and two of them in one folder are refused. ``parse`` turns one path into a table or frame with the columns of telemetry.COLUMNS (``node``
-    may be left out), one node, sorted by time; the default is ``bitbrains``. It must be importable, since worker
+    may be left out), one node, sorted by time; the default is ``bitbrains.table``. It must be importable, since worker
     processes call it; use ``jobs=1`` for a function that lives in a notebook. Of rows with the same timestamp the
     first is kept, and the others are counted. ``jobs`` is the number of processes, by default the cores that this
     process may use.
@@ -93,7 +93,7 @@ def import_folder(
 
     Raises TelemetryError where there is nothing to read, nowhere to write, or another import at work.
     """
-    folder, out, parse = Path(folder), Path(out), parse or bitbrains
+    folder, out, parse = Path(folder), Path(out), parse or bitbrains.table
     groups = _by_node(folder, pattern)
     described = {"format": FORMAT, "parse": _name(parse)}
     with _opened(out, folder):
@@ -322,7 +322,7 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # Not forked from this process: a notebook's may have threads (TensorFlow), which a fork does not survive. From
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vdslib.sources.partition", "vdslib.sources.gwa"])
+    context.set_forkserver_preload(["vdslib.sources.partition", "vdslib.sources.bitbrains"])
     with _sockets.in_short_folder():
         forkserver.ensure_running()
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
