@@ -82,14 +82,14 @@ def project(folder, monkeypatch):
     for part in ("vdslib", "data", "book/studies"):
         shutil.copytree(files.root() / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(files.root() / "requirements.lock", root)
-    monkeypatch.setattr(notebooks, "root", lambda: root)
+    monkeypatch.setattr(files, "root", lambda: root)
     return root
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        "vdslib/experiments.py",
+        "vdslib/experiments/notebooks.py",
         "vdslib/forecasting/classical.py",
         "vdslib/sources/bitbrains.py",
         "data/dirty_outcomes.csv",

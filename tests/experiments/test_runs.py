@@ -351,9 +351,9 @@ def test_a_change_of_vdslib_is_seen_by_a_process_that_knew_the_notebook(notebook
     for part in ("vdslib", "data"):
         shutil.copytree(files.root() / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(files.root() / "requirements.lock", root)
-    monkeypatch.setattr(notebooks, "root", lambda: root)
+    monkeypatch.setattr(files, "root", lambda: root)
     before = runs.subject(notebook).inputs
     assert runs.subject(notebook).inputs == before
-    with (root / "vdslib" / "experiments.py").open("a") as file:
+    with (root / "vdslib" / "errors.py").open("a") as file:
         file.write("# changed\n")
     assert runs.subject(notebook).inputs != before
