@@ -68,4 +68,4 @@ def test_the_committed_pages_have_no_badge():
 
 def test_the_report_is_refused_as_a_run_since_its_id_would_not_follow_what_it_reads():
     with pytest.raises(NotebookError, match="reads other runs"):
-        runs.subject(files.root() / "vdslib" / "report.ipynb")
+        runs.subject(files.root() / "vdslib" / "experiments" / "report.ipynb")
