@@ -38,11 +38,20 @@ __all__ = [
 ]
 
 # text and tables of the page as large as the words in its figures, which are made for this width
-STYLE = (
-    "div.rendered_html {font-size: 15px} div.rendered_html table {font-size: 14px} img {max-width: 720px} "
-    "div.code_cell:not(:has(div.output)) {display: none}"
+STYLE = """
+body {font: 15px/1.5 sans-serif; max-width: 900px; margin: 2em auto; padding: 0 1em}
+table {font-size: 14px; border-collapse: collapse; margin: 1em 0}
+th, td {padding: 0.3em 0.7em; text-align: right}
+tr:nth-child(even) {background: #f5f5f5}
+thead {border-bottom: 1px solid #777}
+img {max-width: 720px}
+pre {white-space: pre-wrap}
+.anchor-link, .prompt, .code_cell:not(:has(.output)) {display: none}
+"""
+PAGE = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+    "<style>{style}</style></head>\n<body>{body}</body></html>\n"
 )
-
 
 # columns of the table itself, and of the settings ranked by it, which a parameter may be called, too
 OWN = ("id", "state", "seconds", "cell_seconds", "inputs", "error")
@@ -209,19 +218,15 @@ def shown(frame: pd.DataFrame) -> str:
 
 def report(experiment: str, out: str | Path, page: Path, metric: str = "", largest: bool = False) -> None:
     """Render the notebook ``report.ipynb`` about an experiment as an HTML page, ranked by a result."""
-    from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         executed = Path(folder) / "report.ipynb"
         given = {"experiment": experiment, "runs": str(out), "metric": metric, "largest": largest}
         notebooks.run(Path(__file__).with_name("report.ipynb"), given, executed)
-        # this template keeps alternative text
-        body, _ = HTMLExporter(template_name="classic", exclude_input=True).from_filename(str(executed))
-    html = BeautifulSoup(body, features="html.parser")
-    for script in html("script"):  # from other servers, for widgets and equations, of which there are none
-        script.decompose()
-    text = str(html).replace("</head>", f"<style>{STYLE}</style></head>", 1)
+        # a page's body alone, without scripts of other servers
+        body, _ = HTMLExporter(template_name="basic", exclude_input=True).from_filename(str(executed))
+    text = PAGE.format(title=f"Experiment {experiment}", style=STYLE, body=body)
     try:
         files.save(page, text)
     except OSError as error:
