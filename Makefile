@@ -9,7 +9,7 @@ READY := .venv/.ready
 UV ?= uv
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-slow numerics notebooks bench lab lock clean
+.PHONY: help book test test-slow numerics notebooks tables bench lab lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ numerics: $(READY)  ## measure how far results move with the processor's roundin
 
 notebooks: $(READY)  ## run the notebooks and save them with their outputs (ONLY="name name" for some)
 	@$(BIN)/python book/tools/build.py notebooks $(ONLY)
+
+tables: $(READY)  ## make a committed table anew (ONLY=name; alone it lists them)
+	@$(BIN)/python book/tools/tables.py $(ONLY)
 
 # PyTorch is only compared with, so it has an environment of its own
 bench: $(READY)  ## measure the speed of training, importing and sweeps; half an hour, alone on the machine

@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+import tables
 
 from vdslib import files
 
@@ -12,3 +13,11 @@ def test_every_tool_can_be_imported(tool):
     if tool == "bench_torch":
         pytest.importorskip("torch", reason="only the benchmark sets up an environment with PyTorch")
     importlib.import_module(tool)
+
+
+def test_every_committed_table_can_be_made_anew(capsys):
+    assert tables.main([]) == 0 and tables.main(["nothing"]) == 2
+    listed = capsys.readouterr().out
+    made = {file for table in tables.TABLES.values() for file in table.files.split(", ")}
+    kept = {path.name for path in (files.root() / "data").glob("*.[cj]s*")} - {"vds_data.csv"}
+    assert made == kept and all(f"\n{name}" in f"\n{listed}" for name in tables.TABLES)

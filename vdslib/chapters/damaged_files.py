@@ -1,6 +1,6 @@
 """Four files of real machines with damage, and what is left of them: the table that chapter 2.1 shows.
 
-``python -m vdslib.chapters.damaged_files data`` writes it to data/dirty_outcomes.csv.
+``make tables ONLY=damage`` writes it to data/dirty_outcomes.csv.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A study of hyperparameters (1.2, reference 3): its trials as a committed table, and what they say.
 
-``python -m vdslib.chapters.hyperparameters data`` makes the table: two sweeps over the notebook ``3-6-trial``, by the plans in
+``make tables ONLY=hyperparameters`` makes the table: two sweeps over the notebook ``3-6-trial``, by the plans in
 ``book/studies``; then, in this process, the random settings once more and a search by Optuna. Finished runs are found
 again.
 """

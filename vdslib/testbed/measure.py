@@ -1,6 +1,6 @@
 """What the testbed can do: capacity over nodes, and latency over strategy and slots.
 
-The tables committed beside the recording come from here: ``python -m vdslib.testbed.measure FOLDER``.
+The tables committed beside the recording come from here: ``make tables ONLY=testbed``.
 """
 
 from __future__ import annotations
