@@ -69,10 +69,10 @@ def test_resampling_balances_and_keeps_windows_whole() -> None:
         inputs, goals = load_states.resampled(part, states, treatment, seed=3)
         assert len(np.unique(np.bincount(goals))) == 1
         np.testing.assert_allclose(inputs[: len(part)], part.x)
-    own = {row.tobytes() for row in load_states.flat(part)}
+    own = {row.tobytes() for row in part.flat}
     copies = load_states.resampled(part, states, "random oversampling", 3)[0]
     assert {row.tobytes() for row in copies.reshape(len(copies), -1)} == own
-    expected = SMOTE(random_state=3).fit_resample(load_states.flat(part), states)[0]
+    expected = SMOTE(random_state=3).fit_resample(part.flat, states)[0]
     found = load_states.resampled(part, states, "SMOTE", 3)[0]
     np.testing.assert_array_equal(found.reshape(len(found), -1), expected)
     with pytest.raises(ValueError, match="unknown treatment"):
@@ -85,8 +85,8 @@ def test_a_sampler_never_sees_the_rows_that_judge(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(SMOTE, "fit_resample", lambda self, x, y: seen.append(len(x)) or original(self, x, y))
     part = windows()
     states = BORDERS.coming(part, "")
-    model = load_states.linear("SMOTE", states[:250]).fit(load_states.flat(part)[:250], states[:250])
-    model.predict_proba(load_states.flat(part)[250:])
+    model = load_states.linear("SMOTE", states[:250]).fit(part.flat[:250], states[:250])
+    model.predict_proba(part.flat[250:])
     assert seen == [250]
 
 

@@ -125,11 +125,11 @@ class Neighbours:
         self.model = KNeighborsRegressor(neighbours)
 
     def fit(self, windows: Windows) -> Self:
-        self.model.fit(windows.x.reshape(len(windows), -1), windows.y)
+        self.model.fit(windows.flat, windows.y)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
-        return self.model.predict(windows.x.reshape(len(windows), -1)).reshape(len(windows), -1)
+        return self.model.predict(windows.flat).reshape(len(windows), -1)
 
 
 # ------------------------------------------------------------------------------------------- the two arms

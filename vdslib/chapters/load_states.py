@@ -31,7 +31,6 @@ __all__ = [
     "by_stretch",
     "cross_validate",
     "decide",
-    "flat",
     "linear",
     "majority",
     "measures",
@@ -113,11 +112,6 @@ class Thresholds:
         return states
 
 
-def flat(windows: Windows) -> np.ndarray:
-    """The inputs as ``[samples, time steps x features]``."""
-    return np.asarray(windows.x).reshape(len(windows), -1)
-
-
 def _sampler(treatment: str, states: np.ndarray, seed: int) -> SMOTE | RandomOverSampler | None:
     """The sampler of a treatment; None where it needs none. ValueError for an unknown treatment."""
     if treatment not in TREATMENTS:
@@ -144,7 +138,7 @@ def resampled(
     windows: Windows, states: np.ndarray, treatment: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs ``[more samples, time steps, features]`` and their states after the treatment's sampler."""
-    sampler, inputs = _sampler(treatment, states, seed), flat(windows)
+    sampler, inputs = _sampler(treatment, states, seed), windows.flat
     if sampler is not None:
         inputs, states = sampler.fit_resample(inputs, states)
     return inputs.reshape(-1, *windows.x.shape[1:]), states
@@ -307,11 +301,11 @@ def cross_validate(
         truth = borders.states(fold.y[:, -1])
         said = {"persistence": borders.states(fold.last), "majority": majority(goals, len(fold))}
         for treatment in TREATMENTS[:-1]:
-            model = linear(treatment, goals, seed).fit(flat(train), goals)
-            said[treatment] = decide(model.predict_proba(flat(fold)))
+            model = linear(treatment, goals, seed).fit(train.flat, goals)
+            said[treatment] = decide(model.predict_proba(fold.flat))
             if treatment == "none":
-                factors = moved(model.predict_proba(flat(watched)), seen)
-                said["moved threshold"] = decide(model.predict_proba(flat(fold)), factors)
+                factors = moved(model.predict_proba(watched.flat), seen)
+                said["moved threshold"] = decide(model.predict_proba(fold.flat), factors)
         rows += [
             {"fold": number, "treatment": treatment} | measures(truth, predicted)
             for treatment, predicted in said.items()

@@ -16,17 +16,13 @@ MOST = 5000  # windows of either side that are used at most, those nearest to th
 NEIGHBOURS = 5
 
 
-def _flat(windows: Windows) -> np.ndarray:
-    return windows.x.reshape(len(windows), -1)
-
-
 def _forecasts(learnt: list[Windows], asked: Windows) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Forecasts by model, each [asked], and for each asked window the place of the nearest learnt one."""
-    x, y = np.concatenate([_flat(part) for part in learnt]), np.concatenate([part.y[:, 0] for part in learnt])
+    x, y = np.concatenate([part.flat for part in learnt]), np.concatenate([part.y[:, 0] for part in learnt])
     search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(x)), algorithm="brute").fit(x)
-    places = search.kneighbors(_flat(asked), return_distance=False)
+    places = search.kneighbors(asked.flat, return_distance=False)
     forecasts = {
-        "ridge": Ridge(alpha=1.0).fit(x, y).predict(_flat(asked)),
+        "ridge": Ridge(alpha=1.0).fit(x, y).predict(asked.flat),
         "nearest neighbour": y[places[:, 0]],
         "five nearest": y[places].mean(axis=1),
     }

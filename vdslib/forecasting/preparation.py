@@ -209,7 +209,7 @@ def resample(
     leak_checks.check_name(leak, "resample")
     if windows.part == "test":
         leak_checks.refuse("SMOTE before the split", "windows of the test part are to be resampled", leak)
-    count, inputs = len(windows), windows.x.reshape(len(windows), -1)
+    count, inputs = len(windows), windows.flat
     flat = np.column_stack([inputs, windows.y, windows.last])
     rows, states = sampler.fit_resample(flat, states)
     if len(rows) < count or not np.array_equal(rows[:count], flat):

@@ -49,6 +49,11 @@ class Windows:
         """Rows that a sample holds: window + horizon."""
         return self.x.shape[1] + self.y.shape[1]
 
+    @property
+    def flat(self) -> np.ndarray:
+        """The inputs side by side, [samples, time steps x features]."""
+        return np.asarray(self.x).reshape(len(self), -1)
+
     def take(self, index: np.ndarray | slice) -> Windows:
         """The samples at ``index``; a run of consecutive ones stays a view."""
         chosen = as_slice(index) if isinstance(index, np.ndarray) else index
