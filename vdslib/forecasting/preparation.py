@@ -87,7 +87,7 @@ def prepare(
     than the node's median), or holds an empty value.
 
     ``scalers`` are your own, fitted, of features and target; ``test_scalers`` those of the test part, if they differ.
-    ``leak`` names the one leak of ``guards.LEAKS`` that is wanted. A warning says which nodes are not learnt from or
+    ``leak`` names the one leak of ``LEAKS`` that is wanted. A warning says which nodes are not learnt from or
     not judged, and which columns are constant before the test part or lie far outside their range in it.
 
     Raises TelemetryError if a column is missing or no number, if ``features`` is empty or names a column twice, or
@@ -97,46 +97,92 @@ def prepare(
     features = list(features)
     _check_settings(window, horizon, test, validation, split)
     leak_checks.check_name(leak, "prepare")
+    rows = _rows(frame, features, target, (test, validation), split)
+    if not (
+        np.isfinite(rows.inputs[rows.known]).any(axis=0).all() and np.isfinite(rows.goal[rows.known]).any()
+    ):
+        raise _too_few(frame, features, target, window, horizon, "training")
+    _refuse_future(frame, features, target, leak)
+    own = scalers or (feature_scaler(rows.inputs[rows.known]), target_scaler(rows.goal[rows.known]))
+    if scalers or test_scalers:
+        leak_checks.check_scalers([rows.inputs, rows.goal], rows.part == 2, own, test_scalers or own, leak)
+    scaled, y = _scaled(rows.inputs, rows.goal, rows.part == 2, own, test_scalers or own)
+    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
+    unscaled = np.hstack([rows.inputs, rows.goal])
+    for notice in misfits(kinds, unscaled, np.column_stack([scaled, y]), rows.part == 2):
+        warnings.warn(f"{origin_of(frame)}: {notice}.", stacklevel=2)
+
+    windows, starts = _cut(rows, scaled, y, window, horizon)
+    shares = {"training": 1, "validation": validation, "test": test}
+    for name, share in shares.items():
+        if share and not len(windows[name]):
+            raise _too_few(frame, features, target, window, horizon, name)
+    _tell_of_nodes(frame, rows.names, rows.number, starts, rows.part, test)
+    parts = windows["training"], windows["validation"], windows["full"], windows["test"]
+    return Prepared(*parts, *own, features, target, window, horizon)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A table as arrays: ``inputs`` [rows, features] and ``goal`` [rows, 1] in their units; ``times``, the ``number`` of
+    the node among ``names``, and the ``part`` (0 training, 1 validation, 2 test), each [rows]; ``places`` and ``steps`` by
+    number of the node; ``border`` [rows]: True where a segment begins."""
+
+    inputs: np.ndarray
+    goal: np.ndarray
+    times: np.ndarray
+    number: np.ndarray
+    names: Any
+    places: dict[Any, np.ndarray]
+    steps: dict[Any, Any]
+    part: np.ndarray
+    border: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray | slice:
+        """The rows before the test part."""
+        return as_slice(np.flatnonzero(self.part < 2))
+
+
+def _rows(
+    frame: pd.DataFrame, features: list[str], target: str, shares: tuple[float, float], split: str
+) -> _Rows:
     table = _numbers(frame, columns(frame, features, target))
     times = pd.to_datetime(frame["timestamp"], utc=True).dt.tz_localize(None).to_numpy()
     number, names = pd.factorize(frame["node"], use_na_sentinel=False)
-    nodes = np.asarray(names, dtype=object)[number]  # one object for each name, not for each row
     places = groups(number)
     steps = {node: median_step(times[rows]) for node, rows in places.items()}
-    part = _parts(times, places, steps, (test, validation), split)
-    known = as_slice(np.flatnonzero(part < 2))
-    rows, goal = table[features].to_numpy(), table[[target]].to_numpy()
-    if not (np.isfinite(rows[known]).any(axis=0).all() and np.isfinite(goal[known]).any()):
-        raise _too_few(frame, features, target, window, horizon, "training")
-    _refuse_future(frame, features, target, leak)
-    own = scalers or (feature_scaler(rows[known]), target_scaler(goal[known]))
-    if scalers or test_scalers:
-        leak_checks.check_scalers([rows, goal], part == 2, own, test_scalers or own, leak)
-    scaled, y = _scaled(rows, goal, part == 2, own, test_scalers or own)
-    kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
-    for told in misfits(kinds, np.hstack([rows, goal]), np.column_stack([scaled, y]), part == 2):
-        warnings.warn(f"{origin_of(frame)}: {told}.", stacklevel=2)
-
-    gap, usable = breaks(times, places, steps), _usable(scaled, y, window, horizon)
+    part = _parts(times, places, steps, shares, split)
+    border = np.zeros(len(frame), dtype=bool)
     if "segment" in frame:  # numbered by telemetry.repair: at each border a capacity changed
-        gap[1:] |= np.diff(frame["segment"].to_numpy()) != 0
-    starts = _starts(part, gap, usable, window + horizon)
-    either = _starts(part == 2, gap, usable, window + horizon)
-    spacing = {names[node]: step for node, step in steps.items() if step is not None}
+        border[1:] = np.diff(frame["segment"].to_numpy()) != 0
+    inputs, goal = table[features].to_numpy(), table[[target]].to_numpy()
+    return _Rows(inputs, goal, times, number, names, places, steps, part, border)
+
+
+def _cut(
+    rows: _Rows, scaled: np.ndarray, y: np.ndarray, window: int, horizon: int
+) -> tuple[dict[str, Windows], np.ndarray]:
+    """Windows of scaled rows by part, "full" for those before the test part; and the first rows of all windows that
+    lie on one side of the test part's beginning."""
+    gap, usable = (
+        breaks(rows.times, rows.places, rows.steps) | rows.border,
+        _usable(scaled, y, window, horizon),
+    )
+    starts = _starts(rows.part, gap, usable, window + horizon)
+    either = _starts(rows.part == 2, gap, usable, window + horizon)
+    nodes = np.asarray(rows.names, dtype=object)[rows.number]  # one object for each name, not for each row
+    spacing = {rows.names[node]: step for node, step in rows.steps.items() if step is not None}
 
     def cut(chosen: np.ndarray, name: str) -> Windows:
-        result = _windows(scaled, y, times, nodes, chosen, window, horizon)
+        result = _windows(scaled, y, rows.times, nodes, chosen, window, horizon)
         return replace(result, part=name, spacing=spacing)
 
-    labels = ("training", "validation", "test")
-    train, watched, unseen = (cut(starts[part[starts] == k], name) for k, name in enumerate(labels))
-    wanted = {"training": (1, train), "validation": (validation, watched), "test": (test, unseen)}
-    for name, (share, windows) in wanted.items():
-        if share and not len(windows):
-            raise _too_few(frame, features, target, window, horizon, name)
-    full = cut(either[part[either] < 2], "training")
-    _tell_of_nodes(frame, names, number, either, part, test)
-    return Prepared(train, watched, full, unseen, *own, features, target, window, horizon)
+    train, watched, unseen = (
+        cut(starts[rows.part[starts] == k], name) for k, name in enumerate(("training", "validation", "test"))
+    )
+    full = cut(either[rows.part[either] < 2], "training")
+    return {"training": train, "validation": watched, "full": full, "test": unseen}, either
 
 
 def columns(frame: pd.DataFrame, features: Sequence[str], target: str) -> list[str]:
@@ -171,7 +217,7 @@ def divide(
     """Training and test part of ``windows`` by index arrays, as scikit-learn's splitters give them.
 
     Raises LeakError if the test samples do not come after the training samples, if the two share rows, or if the
-    samples were resampled before; ``leak`` names the one leak of ``guards.LEAKS`` that is wanted.
+    samples were resampled before; ``leak`` names the one leak of ``LEAKS`` that is wanted.
     """
     leak_checks.check_name(leak, "divide")
     known, unseen = (replace(windows.take(np.asarray(each)), part="") for each in (train, test))
