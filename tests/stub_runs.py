@@ -49,6 +49,11 @@ def write_notebook(path: Path, *more: str) -> Path:
     return path
 
 
+def keeping_nothing(run: runs.Run, folder: Path, variables: dict[str, str]) -> None:
+    """Make a run that records nothing."""
+    (folder / "results.json").write_text("{}")
+
+
 def planned(notebook, **given):
     """The run of a notebook with some parameters, not yet made."""
     return runs.subject(notebook).run(given)

@@ -45,7 +45,8 @@ def test_every_code_cell_was_run_in_order_and_is_compared(path: Path) -> None:
 def test_one_parameters_cell_with_typed_explained_lines(path: Path) -> None:
     tagged = [cell for cell in code(read(path)) if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    for line in tagged[0].source.strip().splitlines():
+    source = re.sub(r"\[\n\s+(.*),\n\]", r"[\1]", tagged[0].source)  # a list that is longer than a line
+    for line in source.strip().splitlines():
         if line and not line.startswith("#"):
             assert re.fullmatch(r"\w+: [\w\[\] |.]+ = [^#]+  # [^=]+", line), line
 
@@ -97,11 +98,10 @@ def test_tables_in_markdown_are_rendered_as_tables(path: Path) -> None:
 
 @every_notebook
 def test_cells_are_short(path: Path) -> None:
-    lengths = sorted(
-        len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(read(path))
-    )
+    # in full lines of 79 characters, as the formatter decides about their number
+    lengths = sorted(len(" ".join(cell.source.split())) / 79 for cell in code(read(path)))
     # the parameters cell is as long as there are parameters; one longer cell in ten may be needed
-    assert lengths[int(0.9 * (len(lengths) - 1))] <= 16, lengths
+    assert lengths[int(0.9 * (len(lengths) - 1))] <= 9, lengths
 
 
 @every_notebook

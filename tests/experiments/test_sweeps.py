@@ -330,14 +330,10 @@ def test_a_worker_in_another_folder_refuses_a_file_that_it_would_not_find(
         Path(folder, "mine.csv").write_text(folder)
     made = planned("t.ipynb", {"list": [{"table": "mine.csv"}, {"table": str(tmp_path / "mine.csv")}, {}]})
     summary = sweeps.sweep(
-        made, runs.Place("runs", "t"), scheduler=scheduler_elsewhere[0], executor=kept_nothing
+        made, runs.Place("runs", "t"), scheduler=scheduler_elsewhere[0], executor=stub_runs.keeping_nothing
     )
     assert summary.done == 2 and list(summary.failed) == [made[0].id]
     assert f"found in {tmp_path}: give mine.csv with its whole path" in summary.failed[made[0].id]
-
-
-def kept_nothing(run, folder, variables):
-    (folder / "results.json").write_text("{}")
 
 
 def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, scheduler, monkeypatch):
