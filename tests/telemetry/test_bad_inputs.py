@@ -120,7 +120,11 @@ FILES = {
             "decimal point. If the comma is a decimal comma, read the file with decimal=','."
         ),
     ),
-    "decimal comma without quotes": ("a.csv", lambda _: HEADER + FIRST.replace("12.5", "12,5"), COMPLETE),
+    "decimal comma without quotes": (
+        "a.csv",
+        lambda _: HEADER + FIRST.replace("12.5", "12,5"),
+        "row 1 (line 2 of the file): 4 fields, where the header has 3. If the comma stands before decimals too, write",
+    ),
     "a field too many": (
         "a.csv",
         lambda lines: "\n".join([*lines[:ROW], lines[ROW] + ",1", *lines[ROW + 1 :]]),
@@ -137,15 +141,78 @@ FILES = {
     "no bzip2": ("a.csv.bz2", lambda _: "not compressed", COMPLETE),
     "no xz": ("a.csv.xz", lambda _: "not compressed", COMPLETE),
     "no zip": ("a.csv.zip", lambda _: "not compressed", COMPLETE),
-    "no text": ("a.csv", lambda _: bytes(range(128, 256)) * 20, COMPLETE),
-    "UTF-16": ("a.csv", lambda lines: "\n".join(lines).encode("utf-16"), COMPLETE),
-    "a quote that never ends": ("a.csv", lambda lines: "\n".join([*lines[:ROW], '"' + lines[ROW]]), COMPLETE),
+    "no text": (
+        "a.csv",
+        lambda _: bytes(range(128, 256)) * 20,
+        "not written in UTF-8. Save the file in UTF-8, or state its encoding.",
+    ),
+    "UTF-16": (
+        "a.csv",
+        lambda lines: "\n".join(lines).encode("utf-16"),
+        "not written in UTF-8. Read the file with encoding='utf-16', or save it in UTF-8.",
+    ),
+    "Latin-1": (
+        "a.csv",
+        lambda _: (HEADER + FIRST.replace("node-1", "Zürich")).encode("latin-1"),
+        "not written in UTF-8. Read the file with encoding='cp1252', or save it in UTF-8.",
+    ),
+    "a separator at the end of lines": (
+        "a.csv",
+        lambda _: HEADER + FIRST.replace("\n", ",\n"),
+        "row 1 (line 2 of the file): 4 fields, where the header has 3. Remove ',' from the end of lines, or add it to the header's.",
+    ),
+    "a line too short": (
+        "a.csv",
+        lambda lines: "\n".join([*lines[:ROW], "2026-01-05T08:00:03Z,node-1,12.5", *lines[ROW + 1 :]]),
+        "the line ends before this column. Delete the line if the file was cut off there, or complete it.",
+    ),
+    "only a header": ("a.csv", lambda _: HEADER + "\n", "there is no row 1, only the header."),
+    "a count of 17 digits": (
+        "a.csv",
+        value("jobs_completed", "9007199254740993"),
+        HERE + "'9007199254740993' is above 1000000000000000. Correct the value.",
+    ),
+    "a count of 22 digits": (
+        "a.csv",
+        value("jobs_completed", "9" * 22),
+        HERE + f"'{'9' * 22}' is above 1000000000000000.",
+    ),
+    "a number whose sums overflow": (
+        "a.csv",
+        value("network_usage", "1e308"),
+        HERE + f"1e+308 is above 1e+15. {CORRECT}",
+    ),
+    "a time cut off": (
+        "a.csv",
+        value("timestamp", "2026-01-05T08:0"),
+        HERE + "'2026-01-05T08:0' is not a time.",
+    ),
+    "all days before months": (
+        "a.csv",
+        lambda _: HEADER + "31.01.2026 05:00,a,12.5\n01.02.2026 05:00,a,12.5\n",
+        "Read the file with time_format='%d.%m.%Y %H:%M' if '31.01.2026 05:00' is 2026-01-31T05:00:00.",
+    ),
+    "days or months first": (
+        "a.csv",
+        lambda _: HEADER + "01/02/2026 05:00 PM,a,12.5\n",
+        "time_format='%d/%m/%Y %I:%M %p' if '01/02/2026 05:00 PM' is 2026-02-01T17:00:00. Read the file with time_format='%m/%d/%Y %I:%M %p' if",
+    ),
+    "a quote that never ends": (
+        "a.csv",
+        lambda lines: "\n".join([*lines[:ROW], '"' + lines[ROW]]),
+        f"row {ROW} (line {ROW + 1} of the file): a quotation mark that opens there is not closed",
+    ),
     "words for a number": (
         "a.csv",
         value("cpu_usage", "much"),
         HERE + f"'much' is not a number. Write it with digits and a decimal point. {LEAVE_OUT}",
     ),
-    "unit in the number": ("a.csv", value("memory_usage", "12%"), HERE + "'12%' is not a number."),
+    "unit in the number": (
+        "a.csv",
+        value("memory_usage", "12%"),
+        HERE
+        + "'12%' is not a number. Write it with digits and a decimal point. Remove the sign %, as vds import --repair does.",
+    ),
     "two points": ("a.csv", value("disc_usage", "1.2.3"), HERE + "'1.2.3' is not a number."),
     "empty value": ("a.csv", value("cpu_usage", ""), HERE + FILL_IN),
     "nan": ("a.csv", value("disc_usage", "nan"), HERE + FILL_IN),
@@ -224,9 +291,9 @@ def behind_the_name(expected):
 
     def address(option):
         sign = {"\\t": "\t"}.get(option[2], option[2])
-        return f"?{option[1]}={quote(sign, safe=';,')} after the name of the file"
+        return f"?{option[1]}={quote(sign, safe=';,/. ')} after the name of the file"
 
-    return re.sub(r"\b(separator|decimal)='(.+?)'", address, expected)
+    return re.sub(r"\b(separator|decimal|encoding|time_format)='(.+?)'", address, expected)
 
 
 def only(path):

@@ -11,6 +11,7 @@ from vdslib.telemetry import numerals, times
 from vdslib.telemetry.forms import stated
 from vdslib.telemetry.schema import (
     COLUMNS,
+    LARGEST,
     MEASURED,
     SCHEMA,
     check_header,
@@ -52,8 +53,20 @@ def check(frame: pd.DataFrame, origin: str = "", *, lines: bool = False) -> pd.D
         )
     _check_order(typed, origin, lines, wall=frame["timestamp"] if naive and not zone else None)
     typed = typed.sort_values(["node", "timestamp"], ignore_index=True)
+    notes += _alike(typed["node"])
     typed.attrs = {**attrs, "origin": origin, **with_notes(attrs, notes)}
     return typed
+
+
+def _alike(nodes: pd.Series) -> list[str]:
+    """Notes on names that may mean one node: they differ in capitals, or in zeros before a number."""
+    names = pd.Series(nodes.unique())
+    plain = names.str.lower().str.replace(r"(?<!\d)0+(?=\d)", "", regex=True)
+    return [
+        f"nodes {' and '.join(map(repr, group))} are taken as different ones, though their names are nearly the same"
+        for _, group in names.groupby(plain)
+        if len(group) > 1
+    ]
 
 
 def _obey(typed: pd.DataFrame, origin: str, lines: bool) -> None:
@@ -111,7 +124,13 @@ def _timed(
     if read.utc.isna().any():
         row = int(read.utc.isna().argmax())
         problem = f"{values.iloc[row]!r} is not a time. Write it like 2026-01-31T05:00:00Z"
-        raise located(origin, name, row, problem, "Or leave out the row.", lines)
+        ways = times.formats(values[read.utc.isna()]) if lines else []
+        raise located(origin, name, row, problem, "Or leave out the row.", lines, ways=ways)
+    if lines and not read.utc.between(*times.YEARS).all():
+        notes.append(
+            f"column 'timestamp': times from {read.utc.min():%Y-%m-%d} to {read.utc.max():%Y-%m-%d} are not all between "
+            f"{times.YEARS[0]:%Y} and {times.YEARS[1]:%Y}"
+        )
     if read.naive.any() and not zone:
         which = "times have" if read.naive.all() else f"{int(read.naive.sum())} of {len(values)} times have"
         notes.append(
@@ -146,13 +165,18 @@ def _typed(values: pd.Series, origin: str, lines: bool, notes: list[str]) -> pd.
     what = "a number. Write it with digits and a decimal point"
     wrong = result.isna() & ~empty
     if column.kind in ("count", "flag"):
-        wrong |= ~(np.isfinite(result) & (result % 1 == 0))
+        wrong |= ~(np.isfinite(result) & (result % 1 == 0) & (result.abs() <= LARGEST))
         what = "a whole number. Write it with digits only"
     if wrong.any():
         row = int(wrong.argmax())
         problem = f"{values.iloc[row]!r} is not {what}"
+        if LARGEST < abs(result.iloc[row]) < np.inf:
+            problem = f"{values.iloc[row]!r} is above {LARGEST:.0f}. Correct the value"
         ways = numerals.ways(str(values.iloc[row]))
-        raise located(origin, name, row, problem, "Or leave out the row.", lines, ways=ways)
+        remedy = "Or leave out the row."
+        if str(values.iloc[row]).strip().endswith("%") and column.unit == "percent":
+            remedy = "Remove the sign %, as vds import --repair does."
+        raise located(origin, name, row, problem, remedy, lines, ways=ways)
     return result.astype("int64") if column.kind in ("count", "flag") else result
 
 
@@ -190,7 +214,10 @@ def _check_order(frame: pd.DataFrame, origin: str, lines: bool, wall: pd.Series 
         remedy = "Keep one of the rows."
     else:
         problem = f"{time} goes backwards: it is before the previous row of node {node}"
-        remedy = "Sort the rows by time, if the clock was right."
+        remedy = (
+            "Sort the rows by time, if the clock was right. To repair it, state "
+            f"{stated('policy', 'sort', 'clock_back')}."
+        )
     zone = times.explaining_zone(wall, frame["node"]) if wall is not None else ""
     if zone:
         remedy = (

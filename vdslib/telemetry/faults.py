@@ -42,6 +42,7 @@ FAULTS: dict[str, Fault] = {
         },
     ),
     "units": Fault("numbers that do not fit the unit of their column", {"refuse": REFUSE}),
+    "percent_sign": Fault("percentages written with their sign", {"strip": "it is removed"}),
     "time_zone": Fault(
         "times without an offset",
         {"assume": "taken as times of `zone`, UTC unless stated; left out where it has them twice or never"},
@@ -56,7 +57,8 @@ FAULTS: dict[str, Fault] = {
     "clock_back": Fault(
         "a clock that went back",
         {
-            "drop": "the fewer rows are left out of those before and after the step",
+            "drop": "the fewer rows are left out of those before and after the step; refused unless chosen where "
+            "that is half of a node's or more",
             "sort": "rows are sorted by time: right if only their order is wrong",
         },
     ),
@@ -167,7 +169,8 @@ class Work:
         self.frame, self.rows = self.frame.reset_index(drop=True), len(self.frame)
         self.done_units = self.attrs.get("units", {})  # stated in an earlier repair
         self.zone = self.zone or self.attrs.get("zone", "")  # stated when the file was read
-        self.attrs.pop("zone", None)
+        for used in ("zone", "short"):
+            self.attrs.pop(used, None)
         self.wall = pd.Series(
             dtype=object
         )  # times as they were given, where they have neither offset nor zone

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import shlex
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ class Form:
     decimal: str = "."
     thousands: str = ""
     zone: str = ""
+    encoding: str = "utf-8-sig"
+    time_format: str = ""
 
 
 def _sign(value: str) -> str:
@@ -59,11 +62,29 @@ def _zone(value: str) -> str:
     return value
 
 
+def _encoding(value: str) -> str:
+    try:
+        "".encode(value)
+    except (LookupError, ValueError):
+        raise ValueError("Give the name of an encoding such as cp1252 or utf-16.") from None
+    return "utf-8-sig" if value.lower() in ("utf-8", "utf8") else value
+
+
+def _time_format(value: str) -> str:
+    if not all(re.search(field, value) for field in ("%[Yy]", "%[mbB]", "%d")):
+        raise ValueError("Give year, month and day as %Y, %m and %d, such as '%d.%m.%Y %H:%M'.")
+    return value
+
+
 OPTIONS: dict[str, Option] = {
     "separator": Option("SIGN", "what stands between the fields of a text file; comma unless stated", _sign),
     "decimal": Option("SIGN", "what stands before decimals; point unless stated", _sign),
     "thousands": Option("SIGN", "what stands between thousands; nothing unless stated", _sign),
     "zone": Option("ZONE", "time zone of times without an offset; UTC unless stated", _zone),
+    "encoding": Option("NAME", "how a text file is encoded; UTF-8 unless stated", _encoding),
+    "time_format": Option(
+        "FORMAT", "how times are written, such as %d.%m.%Y %H:%M; ISO 8601 unless stated", _time_format
+    ),
 }
 
 
@@ -82,7 +103,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             action=Collect,
             default=argparse.SUPPRESS,
             metavar=option.takes,
-            help=f"of a file: {option.meaning}",
+            help=f"of a file: {option.meaning}".replace("%", "%%"),
         )
 
 

@@ -28,15 +28,16 @@ def have_points(columns: pd.DataFrame) -> bool:
 
 def comma_means(texts: pd.Series, most: float) -> str:
     """What the comma means in the numbers of a column that have one: "decimal", "thousands", or "" where both are
-    possible. ``most`` is the largest number that the column may have.
+    possible, "both" where each is needed. ``most`` is the largest number that the column may have.
 
     Three digits after the only comma can be decimals or the rest of thousands; one other number tells.
     """
     text = texts.str.strip()
-    if text.str.fullmatch(SURELY).any():
-        return "thousands"
+    thousands = text.str.fullmatch(SURELY).any()
     if not text.str.fullmatch(THOUSANDS).all():
-        return "decimal"
+        return "both" if thousands else "decimal"
+    if thousands:
+        return "thousands"
     return "decimal" if pd.to_numeric(text.str.replace(",", "")).max() > most else ""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pandas as pd
 from vdslib import files
 from vdslib.errors import TelemetryError, Way
 from vdslib.telemetry import forms, numerals, times
+from vdslib.telemetry.forms import stated
+from vdslib.telemetry.lines import Lines
 from vdslib.telemetry.schema import COLUMNS, NAMELESS, located, named, origin_of
 
-__all__ = ["RECORDED", "ending", "load", "stem"]
+__all__ = ["RECORDED", "ending", "load", "stem", "trying"]
 
 RECORDED = "data/vds_data.csv"  # what ``read("recorded")`` reads, relative to the project
 # how names of files end, compressed or not; a number after a point is part of the name
@@ -40,6 +43,39 @@ def load(source: str | Path, columns: Mapping[str, str] | None = None, **options
     lines are rows. ``attrs`` has "origin", and where there are such "zone", stated for times without an offset,
     and "notes" on what was assumed. Raises TelemetryError where there is no table.
     """
+    return trying(_load, source, columns, options)
+
+
+def trying(
+    reader: Callable[..., pd.DataFrame],
+    source: str | Path,
+    columns: Mapping[str, str] | None,
+    options: Mapping[str, str],
+) -> pd.DataFrame:
+    """What ``reader`` makes of a file; where it refuses it, options of reading are named that help with this file."""
+    try:
+        return reader(source, columns, **options)
+    except TelemetryError as error:
+        helping = [
+            way.text.format(stated(way.option, way.value))
+            for way in error.ways
+            if _helps(way, error, partial(reader, source, columns, **options))
+        ]
+        if not helping:
+            raise
+        raise TelemetryError(" ".join([str(error).removesuffix(error.remedy).rstrip(), *helping])) from None
+
+
+def _helps(way: Way, error: TelemetryError, reader: Callable[..., pd.DataFrame]) -> bool:
+    """Whether a file can be read, or is refused for something else only, with one option more."""
+    try:
+        reader(**{way.option: way.value})
+    except TelemetryError as other:
+        return str(other) != str(error) and not other.blamed
+    return True
+
+
+def _load(source: str | Path, columns: Mapping[str, str] | None, **options: str) -> pd.DataFrame:
     path, behind = forms.address(source)
     origin = str(path)
     if origin == "recorded":
@@ -52,9 +88,14 @@ def load(source: str | Path, columns: Mapping[str, str] | None = None, **options
     _check_file(path, origin)
     notes: list[str] = []
     if path.suffix.lower() == ".parquet":
-        frame, twice = _parquet(path, columns or {}, notes), []
+        frame, twice = _parquet(path), []
     else:
-        frame, twice = _text(path, origin, form.separator)
+        frame, twice = _text(Lines(path, origin, form.separator, form.encoding))
+        if short := frame.attrs.get("short"):
+            notes.append(
+                f"{len(short)} line{'s' * (len(short) > 1)}, the first in row {next(iter(short)) + 1}, "
+                f"{'end' if len(short) > 1 else 'ends'} before the last column; what is missing is taken as empty"
+            )
     frame.attrs["origin"] = origin
     if columns:
         frame = _renamed(frame, columns, path, origin, twice)
@@ -65,15 +106,17 @@ def load(source: str | Path, columns: Mapping[str, str] | None = None, **options
             f"{origin}: column '{twice[0]}' occurs twice in row 0 (the header). Remove or rename one."
         )
     frame = _with_time(frame, notes)
+    if form.time_format and "timestamp" in named(frame)[0]:
+        own = next(name for name in frame if _our_name(name) == "timestamp")
+        frame[own] = times.from_format(frame[own], form.time_format)
     if form.decimal != "." or form.thousands:
         frame = _with_points(frame, form)
-    frame.attrs.update(
-        {
-            "origin": origin,
-            **({"zone": form.zone} if form.zone else {}),
-            **({"notes": notes} if notes else {}),
-        }
-    )
+    elif form.separator != ",":
+        notes += _grouped(frame)
+    if form.zone:
+        frame.attrs["zone"] = form.zone
+    if notes:
+        frame.attrs["notes"] = notes
     return frame
 
 
@@ -86,7 +129,7 @@ def _check_file(path: Path, origin: str) -> None:
         raise TelemetryError(f"{origin}: the file is empty, without even a header. Record or copy it again.")
 
 
-def _parquet(path: Path, columns: Mapping[str, str], notes: list[str]) -> pd.DataFrame:
+def _parquet(path: Path) -> pd.DataFrame:
     """A Parquet file; an index that holds something is columns again."""
     try:
         frame = pd.read_parquet(path)
@@ -104,30 +147,33 @@ def _parquet(path: Path, columns: Mapping[str, str], notes: list[str]) -> pd.Dat
     return frame
 
 
-def _text(path: Path, origin: str, separator: str) -> tuple[pd.DataFrame, list[str]]:
-    """A text file, all as text, and the names that its header has twice."""
+def _text(lines: Lines) -> tuple[pd.DataFrame, list[str]]:
+    """A text file, all as text, and the names that its header has twice. ``attrs["short"]`` has the rows whose lines
+    end before the last column, each with its number of fields."""
     form: dict[str, Any] = {
-        "sep": separator,
+        "sep": lines.separator,
         "dtype": str,
         "keep_default_na": False,
         "skip_blank_lines": False,
-        "encoding": "utf-8-sig",
+        "encoding": lines.encoding,
     }
     try:
-        header = pd.read_csv(path, header=None, nrows=1, **form).iloc[0]  # pandas renames what occurs twice
-        _check_separator(header, origin, separator)
+        header = pd.read_csv(lines.path, header=None, nrows=1, **form).iloc[
+            0
+        ]  # pandas renames what occurs twice
+        _check_separator(header, lines.origin, lines.separator)
         # All as text first, so that a wrong value can be located; blank lines stay and are counted.
         with warnings.catch_warnings():  # pandas would only warn of lines that are longer than the header
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            text = pd.read_csv(path, index_col=False, **form)
+            text = pd.read_csv(lines.path, index_col=False, **form)
     except TelemetryError:
         raise
     except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
-        reason = " ".join(str(error).split())
-        raise TelemetryError(
-            f"{origin}: not readable as comma-separated text ({reason}). "
-            "Check that the file is complete and is CSV in UTF-8."
-        ) from None
+        raise lines.fault(error) from None
+    if text.empty or (text == "").all(axis=None):
+        text = text.iloc[:0].copy()  # blank lines below a header are no rows
+    elif (text.iloc[:, -1] == "").any():
+        text.attrs["short"] = lines.short()
     header = header.str.strip()
     again = header.groupby(header).cumcount()
     twice = header[(again > 0) & (header != "")]
@@ -207,6 +253,26 @@ def _with_points(frame: pd.DataFrame, form: forms.Form) -> pd.DataFrame:
     return result
 
 
+def _grouped(frame: pd.DataFrame) -> list[str]:
+    """Notes on numbers whose point may stand between thousands, in a file whose fields no comma separates."""
+    notes = []
+    for name in frame:
+        our = _our_name(name)
+        if (
+            our in COLUMNS
+            and COLUMNS[our].kind in ("number", "count")
+            and pd.api.types.is_string_dtype(frame[name])
+        ):
+            text = frame[name].astype(str).str.strip()
+            pointed = text[text.str.contains(".", regex=False)]
+            if len(pointed) and pointed.str.fullmatch(r"[1-9]\d{0,2}\.\d{3}").all():
+                notes.append(
+                    f"column {our!r}: {pointed.iloc[0]} is taken as {float(pointed.iloc[0]):g}; if the point stands "
+                    f"between thousands, state {stated('thousands', '.')} and {stated('decimal', ',')}"
+                )
+    return notes
+
+
 def _our_name(name: object) -> str:
     """The name that a column has in our table."""
     return str(next(iter(named(pd.DataFrame(columns=[name]))[0]), name))
@@ -217,9 +283,9 @@ def _misread(frame: pd.DataFrame, name: str, row: int, value: str, form: forms.F
     origin = origin_of(frame)
     if form.thousands and form.thousands in value:
         problem = f"{value!r} has {form.thousands!r} elsewhere than between thousands"
-        remedy = f"Read the file without {forms.stated('thousands', form.thousands)}, or correct the value."
+        remedy = f"Read the file without {stated('thousands', form.thousands)}, or correct the value."
         return located(origin, name, row, problem, remedy, lines=True, blamed="thousands")
-    problem = f"{value!r} has a point, though {forms.stated('decimal', form.decimal)} was stated"
+    problem = f"{value!r} has a point, though {stated('decimal', form.decimal)} was stated"
     remedy = "Read the file without it, or remove the points."
     ways = [
         Way(

@@ -20,8 +20,17 @@ from vdslib.telemetry import numerals
 from vdslib.telemetry.checking import check
 from vdslib.telemetry.faults import FAULTS, Report, Work
 from vdslib.telemetry.forms import stated
-from vdslib.telemetry.schema import COLUMNS, Column, check_header, is_empty, named, with_notes
-from vdslib.telemetry.times import YEARS, Counted, counted, explaining_zone, from_numbers, to_utc
+from vdslib.telemetry.schema import (
+    COLUMNS,
+    MEASURED,
+    Column,
+    check_header,
+    is_empty,
+    named,
+    rules,
+    with_notes,
+)
+from vdslib.telemetry.times import YEARS, Counted, counted, explaining_zone, formats, from_numbers, to_utc
 from vdslib.telemetry.units import FACTORS, PLAUSIBLE, Doubt, doubts
 
 __all__ = ["inspect", "repair"]
@@ -31,6 +40,7 @@ JITTER = 0.01  # share of the usual interval by which clocks of pollers are earl
 RESIZED = 0.01  # a capacity that changes by more than this share changes what percentages mean
 CAPACITY = {"cpu_cores": "cpu_usage", "memory_mb": "memory_usage"}  # capacity: the percentage of it
 MARKS = ("\ufeff", "ï»¿")  # a byte order mark as it is, and decoded as Latin-1
+MANY = 0.5  # share of a node's rows that are not left out for their order unless that is chosen
 EMPTY = ["", "nan", "na", "null", "none", "nat"]  # texts that stand for no number and no time
 
 
@@ -89,6 +99,16 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
             "Correct these rows, or choose other policies."
         )
     result = check(work.frame, work.origin)
+    nothing = [
+        f"column '{name}' has no value in any row"
+        for name in MEASURED
+        if name in result and result[name].isna().all()
+    ]
+    work.attrs.update(
+        with_notes(
+            {**result.attrs, "notes": [*work.attrs.get("notes", []), *result.attrs.get("notes", [])]}, nothing
+        )
+    )
     converted = {name: unit for name, unit in work.units.items() if name in result}
     result.attrs = {**work.attrs, "origin": work.origin}
     if converted:
@@ -109,7 +129,8 @@ def _header(work: Work) -> None:
 
 def _times(work: Work) -> None:
     """Nodes as texts, times in UTC; rows without one of them are left out."""
-    nodes, raw = work.frame["node"], work.frame["timestamp"]
+    texts = work.frame
+    nodes, raw = texts["node"], texts["timestamp"]
     nameless = is_empty(nodes)
     nodes = nodes.astype(str).str.strip().mask(nameless, "")
     times, since = to_utc(raw, nodes, work.zone), _since_1970(work, raw)
@@ -123,6 +144,9 @@ def _times(work: Work) -> None:
     timeless = times.utc.isna()
     timeless &= _plain(raw.where(timeless)).isin(EMPTY)
     wrong = ~timeless & ~unclear & ~times.utc.between(*YEARS)
+    if wrong.any() and (fitting := formats(raw[wrong])):
+        ways = [way.text.format(stated(way.option, way.value)) for way in fitting]
+        work.note("invalid", "timestamp", wrong, refused=" ".join(ways))
     _drop_values(
         work,
         [
@@ -131,6 +155,7 @@ def _times(work: Work) -> None:
             ("invalid", "timestamp", wrong),
             ("time_zone", "timestamp", unclear),
         ],
+        texts,
     )
 
 
@@ -148,12 +173,18 @@ def _since_1970(work: Work, raw: pd.Series) -> pd.Series | None:
     return None if isinstance(again, Counted) else again
 
 
-def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]]) -> None:
-    """Report findings of (fault, column, rows) and leave out all these rows, each counted as lost once."""
+def _shown(raw: pd.Series, rows: np.ndarray) -> str:
+    return f": {raw.iloc[rows[0]]}"
+
+
+def _drop_values(work: Work, findings: list[tuple[str, str, pd.Series]], raw: pd.DataFrame) -> None:
+    """Report findings of (fault, column, rows) and leave out all these rows, each counted as lost once; ``raw`` is
+    the table with the values as they were written."""
     gone = pd.Series(False, index=work.frame.index)
     for fault, column, wrong in findings:
         why = ": the zone has this time twice or never" if fault == "time_zone" else ""
-        work.note(fault, column, wrong, wrong & ~gone, action=f"the row is left out{why}")
+        detail = partial(_shown, raw[column]) if fault == "invalid" else lambda rows: ""
+        work.note(fault, column, wrong, wrong & ~gone, action=f"the row is left out{why}", detail=detail)
         gone |= wrong
     work.leave_out(gone)
 
@@ -176,12 +207,14 @@ def _values(work: Work) -> None:
             work.frame = work.frame.drop(columns=name)
             continue
         if column.may_be_empty:
-            work.note("invalid", name, wrong, action="the value is left out")
+            work.note(
+                "invalid", name, wrong, action="the value is left out", detail=partial(_shown, texts[name])
+            )
             values = values.mask(wrong)
         else:
             findings += [("empty", name, empty), ("invalid", name, wrong)]
         work.frame = work.frame.assign(**{name: values})
-    _drop_values(work, findings)
+    _drop_values(work, findings, texts)
 
 
 def _plain(values: pd.Series) -> pd.Series:
@@ -199,6 +232,10 @@ def _numbers(work: Work, values: pd.Series, texts: pd.DataFrame) -> tuple[pd.Ser
     empty = numbers.isna()
     if empty.any() and not pd.api.types.is_numeric_dtype(values):
         text = _plain(values.where(empty))
+        signed = text.str.fullmatch(r".*\d\s*%") & (COLUMNS[name].unit == "percent")
+        if signed.any():
+            work.note("percent_sign", name, signed)
+            numbers = numbers.fillna(pd.to_numeric(text.where(signed).str.rstrip("% "), errors="coerce"))
         comma = empty & numerals.have_commas(text)
         if comma.any():
             numbers = numbers.fillna(_with_comma(work, text.rename(name), comma, texts))
@@ -215,24 +252,36 @@ def _numbers(work: Work, values: pd.Series, texts: pd.DataFrame) -> tuple[pd.Ser
 def _with_comma(work: Work, text: pd.Series, comma: pd.Series, texts: pd.DataFrame) -> pd.Series:
     """The numbers with a comma, taken as a decimal point; refused where it may stand between thousands."""
     name = str(text.name)
-    means = numerals.comma_means(text[comma], PLAUSIBLE.get(COLUMNS[name].unit, (0, np.inf))[1])
+    means = _comma_means(text[comma])
     numeric = [each for each in texts if each in COLUMNS and COLUMNS[each].kind not in ("time", "text")]
+    if not means:  # the commas of other columns tell
+        others = [_comma_means(column) for each in numeric if len(column := _commas(texts[each]))]
+        means = "decimal" if "decimal" in others and not {"thousands", "both"} & set(others) else ""
     decimal = not means and not numerals.have_points(texts[numeric])
     signs = ["thousands", *(["decimal"] if decimal else [])]
-    ways = " or ".join(stated(sign, ",") for sign in signs)
-    work.note(
-        "decimal_comma", name, comma, refused="" if means == "decimal" else f"Read the file with {ways}."
-    )
+    remedy = f"Read the file with {' or '.join(stated(sign, ',') for sign in signs)}."
+    if means == "both" or (means == "decimal" and numerals.have_points(texts[[name]])):
+        remedy = "Correct the column: some of its numbers have the comma before decimals, others have a point there."
+        means = "both"
+    work.note("decimal_comma", name, comma, refused="" if means == "decimal" else remedy)
     sign = "" if means == "thousands" else "."
     return pd.to_numeric(text.where(comma).str.replace(",", sign, regex=False), errors="coerce")
 
 
+def _commas(values: pd.Series) -> pd.Series:
+    """The numbers of a column that have a comma, as texts with their column's name."""
+    text = _plain(values) if pd.api.types.is_string_dtype(values) else pd.Series(dtype=str)
+    return text[numerals.have_commas(text)].rename(str(values.name))
+
+
+def _comma_means(text: pd.Series) -> str:
+    return numerals.comma_means(text, PLAUSIBLE.get(COLUMNS[str(text.name)].unit, (0, np.inf))[1])
+
+
 def _refused(values: pd.Series, column: Column) -> pd.Series:
-    """Which values the schema would refuse."""
-    wrong = ~np.isfinite(values) | (values < 0) | (values > column.maximum)
-    if column.kind in ("count", "flag"):
-        wrong |= (values % 1 != 0) | (values > (1 if column.kind == "flag" else 2**53))
-    return wrong
+    """Which values the schema would refuse; none is missing."""
+    broken = [wrong(values) for wrong in rules(column).values()]
+    return values.isna() | np.logical_or.reduce(broken)
 
 
 def _duplicates(work: Work) -> None:
@@ -256,9 +305,20 @@ def _clock(work: Work) -> None:
         counts = early.groupby(node).transform("sum"), late.groupby(node).transform("sum")
         wrong = early.where(counts[0] <= counts[1], late)
         gone = wrong & (work.policy("clock_back") != "sort")
+        many = (gone.groupby(node).mean() >= MANY).any() and "clock_back" not in work.policies
         zone = explaining_zone(work.wall.reindex(time.index), node) if len(work.wall) else ""
         put_back = f"; if clocks were put back from summer time then, state {stated('zone', zone)}"
-        work.note("clock_back", "timestamp", wrong, gone, detail=lambda rows: put_back if zone else "")
+        choice = " or ".join(stated("policy", each, "clock_back") for each in ("sort", "drop"))
+        work.note(
+            "clock_back",
+            "timestamp",
+            wrong,
+            gone,
+            detail=lambda rows: put_back if zone else "",
+            refused=f"{int(gone.sum())} of {len(gone)} rows would be left out: state {choice}."
+            if many
+            else "",
+        )
         work.leave_out(gone)
     work.frame = work.frame.sort_values(["node", "timestamp"], kind="stable")
     keep = {"last": "last", "drop": False}.get(work.policy("repeated_time"), "first")

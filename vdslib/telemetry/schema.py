@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from vdslib.telemetry.forms import stated
 
 __all__ = [
     "COLUMNS",
+    "LARGEST",
     "MEASURED",
     "SCHEMA",
     "SYSTEM",
@@ -35,6 +36,7 @@ __all__ = [
     "located",
     "named",
     "origin_of",
+    "rules",
     "with_notes",
 ]
 
@@ -43,6 +45,9 @@ MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading
 # Columns that pandas makes out of its row labels: without a name, and with one of its own.
 NAMELESS = r"Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|"
 LABELS = r"index|level_\d+"
+LARGEST = (
+    1e15  # no measurement is larger; whole numbers are exact up to here, and sums and squares stay finite
+)
 
 
 @dataclass(frozen=True)
@@ -105,20 +110,29 @@ COLUMNS: dict[str, Column] = {column.name: column for column in _DECLARED}
 MEASURED = tuple(COLUMNS)[2 : list(COLUMNS).index("active")]
 
 
+def rules(column: Column) -> dict[str, Callable[[pd.Series], pd.Series]]:
+    """What the numbers of a column must not be: the words for it, and which values are so; NaN breaks no rule."""
+    if column.kind == "flag":
+        return {"is neither 0 nor 1": lambda s: s.notna() & ~s.isin([0, 1])}
+    if column.kind not in ("number", "count"):
+        return {}
+    most = min(column.maximum, LARGEST)
+    broken: dict[str, Callable[[pd.Series], pd.Series]] = {
+        "is negative": lambda s: s < 0,
+        "is infinite": np.isinf,
+        f"is above {most:.15g}": lambda s: (s > most) & np.isfinite(s),
+    }
+    if column.kind == "count":
+        broken["is not a whole number"] = lambda s: np.isfinite(s) & (s % 1 != 0)
+    return broken
+
+
 def _pandera(column: Column) -> pa.Column:
     """The pandera form of a declared column. The ``error`` of each check is the wording that users read."""
     dtypes = {"time": "datetime64[us, UTC]", "text": None, "number": float, "count": "int64", "flag": "int64"}
-    checks = []
-    if column.kind in ("number", "count"):
-        checks.append(pa.Check(lambda s: ~(s < 0), error="is negative"))
-        checks.append(pa.Check(lambda s: ~np.isinf(s), error="is infinite"))
-    if np.isfinite(column.maximum):
-        checks.append(pa.Check(lambda s: ~(s > column.maximum), error=f"is above {column.maximum:g}"))
-    if column.kind == "flag":
-        checks.append(pa.Check(lambda s: s.isin([0, 1]), error="is neither 0 nor 1"))
     return pa.Column(
         dtypes[column.kind],
-        checks,
+        [pa.Check(lambda s, wrong=wrong: ~wrong(s), error=words) for words, wrong in rules(column).items()],
         nullable=column.may_be_empty,
         required=column.required,
         title=column.meaning,

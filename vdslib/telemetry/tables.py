@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 
 from vdslib import files
-from vdslib.errors import TelemetryError, Way
+from vdslib.errors import TelemetryError
 from vdslib.telemetry.checking import check
 from vdslib.telemetry.faults import Report, faults
-from vdslib.telemetry.forms import stated
-from vdslib.telemetry.reading import ending, load
+from vdslib.telemetry.reading import ending, load, trying
 from vdslib.telemetry.repairing import inspect as validate
 from vdslib.telemetry.repairing import repair
 from vdslib.telemetry.schema import (
@@ -32,7 +31,9 @@ from vdslib.telemetry.schema import (
     data_dictionary,
     located,
     origin_of,
+    with_notes,
 )
+from vdslib.telemetry.units import SIDE, doubts
 
 __all__ = [
     "COLUMNS",
@@ -74,54 +75,34 @@ def read(source: str | Path, columns: Mapping[str, str] | None = None, **options
     what was assumed. Raises TelemetryError naming file, column, row and remedy; a remedy that is an option of
     reading is named only if it helps with this file.
     """
-    try:
-        return _read(source, columns, options)
-    except TelemetryError as error:
-        told = [
-            way.text.format(stated(way.option, way.value))
-            for way in error.ways
-            if _helps(way, error, source, columns, options)
-        ]
-        if told:
-            raise TelemetryError(" ".join([str(error).removesuffix(error.remedy).rstrip(), *told])) from None
-        raise
+    return trying(_read, source, columns, options)
 
 
-def _read(source: str | Path, columns: Mapping[str, str] | None, options: Mapping[str, str]) -> pd.DataFrame:
+def _read(source: str | Path, columns: Mapping[str, str] | None, **options: str) -> pd.DataFrame:
     lines = ending(source) != ".parquet"
     frame = load(source, columns, **options)
     origin = origin_of(frame)
-    if lines:
-        _check_end(frame, origin)
-    return check(frame, origin, lines=lines)
+    _check_lines(frame, origin)
+    checked = check(frame, origin, lines=lines)
+    notes = [
+        f"column '{doubt.column}'{f', node {doubt.node}' * bool(doubt.node)}: {doubt.reason}. {doubt.remedy}"
+        for name in checked.columns.intersection(list(COLUMNS))
+        for doubt in doubts(checked[name], checked["node"], "")
+        if doubt.rows >= SIDE
+    ]
+    checked.attrs.update(with_notes(checked.attrs, notes))
+    return checked
 
 
-def _helps(
-    way: Way,
-    error: TelemetryError,
-    source: str | Path,
-    columns: Mapping[str, str] | None,
-    options: Mapping[str, str],
-) -> bool:
-    """Whether the file can be read, or is refused for something else only, with one option more."""
-    try:
-        _read(source, columns, {**options, way.option: way.value})
-    except TelemetryError as other:
-        return str(other) != str(error) and not other.blamed
-    return True
-
-
-def _check_end(text: pd.DataFrame, origin: str) -> None:
-    """A recording that was cut off may end within a line; pandas reads the missing fields as empty."""
-    if text.empty:
-        return
-    filled = np.flatnonzero((text.iloc[-1] != "").to_numpy())
-    rest = text.columns[filled[-1] + 1 if len(filled) else 0 :]
-    rest = rest[[bool((text[name] != "").any()) for name in rest]]  # a column without any value ends nowhere
-    if any(name in COLUMNS and not COLUMNS[name].may_be_empty for name in rest):
+def _check_lines(text: pd.DataFrame, origin: str) -> None:
+    """Refuse lines that end before the last column, as those of a recording that was cut off do."""
+    short = text.attrs.pop("short", {})
+    if short:
+        row, filled = next(iter(short.items()))
+        last = "last " * (row == len(text) - 1)
         remedy = "Delete the line if the file was cut off there, or complete it."
-        problem = "the last line ends before this column"
-        raise located(origin, rest[0], len(text) - 1, problem, remedy, lines=True)
+        problem = f"the {last}line ends before this column"
+        raise located(origin, str(text.columns[filled]), row, problem, remedy, lines=True)
 
 
 def system_series(frame: pd.DataFrame, together: str = "alive") -> pd.DataFrame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from vdslib.errors import Way
 from vdslib.telemetry.forms import stated
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "clear_unit",
     "counted",
     "explaining_zone",
+    "formats",
+    "from_format",
     "from_numbers",
     "to_utc",
 ]
@@ -35,9 +38,16 @@ LONGEST_STEP = 86_400.0  # seconds between two rows; a unit that makes it longer
 # thousands of seconds. Shorter steps leave no doubt.
 CLEAR_STEP = 1000.0
 WRITTEN = (
-    r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:[T ].*)?|\d{8}(?:T.*)?"  # a text that is a time; no lone year, no "now"
+    # a text that is a time: no lone year, no "now", and no minute of one digit, since the other was cut off
+    r"\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:[T ](?!.*:\d?(?:\D|$)).*)?|\d{8}(?:T.*)?"
 )
 OFFSET = r"[T ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"  # how a text ends whose time has an offset
+# Other ways in which programs write times, to be tried where times are not in ISO 8601
+FORMATS = [
+    f"{day} {clock}"
+    for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %b %Y")
+    for clock in ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
+] + ["%d/%b/%Y:%H:%M:%S %z"]
 # Zones whose clocks are changed, one for each rule in wide use: one of them may explain a clock that goes back.
 CHANGING = (
     "Europe/Berlin", "Europe/London", "Europe/Kyiv", "America/New_York", "America/Chicago", "America/Denver",
@@ -95,6 +105,31 @@ def are_times(values: pd.Series) -> bool:
             & pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).notna()
         ).all()
     )
+
+
+def from_format(values: pd.Series, form: str) -> pd.Series:
+    """Texts of times written as ``form`` says (that of ``strptime``), in ISO 8601; others are left as they are."""
+    text = values.astype(str).str.strip()
+    read = pd.to_datetime(text, format=form, errors="coerce", utc="%z" in form)
+    return text.where(read.isna(), read.map(pd.Timestamp.isoformat, na_action="ignore"))
+
+
+def formats(values: pd.Series) -> list[Way]:
+    """Ways to read times that are not written in ISO 8601: the formats that all of them have."""
+    text = values.astype(str).str.strip()
+    if not text.str.fullmatch(r"\d{1,2}[./ -].*\d.*").all():
+        return []
+    first = text.iloc[:1]
+    fitting = [form for form in FORMATS if pd.to_datetime(first, format=form, errors="coerce").notna().all()]
+    fitting = [form for form in fitting if pd.to_datetime(text, format=form, errors="coerce").notna().all()]
+    return [
+        Way(
+            f"Read the file with {{}} if {first.iloc[0]!r} is {from_format(first, form).iloc[0]}.",
+            "time_format",
+            form,
+        )
+        for form in fitting
+    ]
 
 
 def from_numbers(numbers: pd.Series, unit: str) -> pd.Series | Counted:

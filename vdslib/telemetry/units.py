@@ -32,6 +32,7 @@ FACTORS: dict[str, dict[str, float]] = {
 # 16 MB or above 4 TB, a clock below 10 MHz or above 1 THz (all cores together), over 20 GB/s of traffic.
 PLAUSIBLE = {"percent": (1.0, 1e4), "KB/s": (0.0, 2e7), "MB": (16.0, 4e6), "MHz": (10.0, 1e6)}
 SCALES = (1000.0, 1024.0, 1000.0**2, 1024.0**2)  # a capacity that changes by one of these changed its unit
+SIDE = 3  # rows on either side of a change of units, which fewer could be by chance
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ def check_stated(units: Mapping[str, str], zone: str, origin: str) -> None:
             raise TelemetryError(f"{origin}: column '{name}' cannot be in {unit!r}. {remedy}")
 
 
+def _changed_over(values: pd.Series) -> bool:
+    """Whether values change once from fractions to percentages or back: all on one side are at most 1, all on the
+    other above it, and a hundred times larger or so."""
+    known = values.dropna().to_numpy()
+    small = known <= 1
+    turns = np.flatnonzero(np.diff(small))
+    if len(turns) != 1 or not SIDE <= turns[0] + 1 <= len(known) - SIDE:
+        return False
+    ratio = np.median(known[~small]) / np.median(known[small])
+    return bool(30 <= ratio <= 300)
+
+
 def doubts(values: pd.Series, nodes: pd.Series, unit_stated: str) -> Iterator[Doubt]:
     """Where the numbers of a column, in its canonical unit, do not fit it: one doubt for each node.
 
@@ -88,6 +101,8 @@ def doubts(values: pd.Series, nodes: pd.Series, unit_stated: str) -> Iterator[Do
     odd = ((limits["max"] <= low) | (limits["max"] > high)) & (not unit_stated)
     ratio = (limits["max"] / limits["min"]).to_numpy()
     mixed = (np.abs(ratio[:, None] / np.array(SCALES) - 1) < 0.02).any(axis=1) & (unit in ("MB", "MHz"))
+    if unit == "percent":
+        mixed = positive.groupby(nodes, sort=False).agg(_changed_over).to_numpy(dtype=bool)
     # a unit is stated for the whole column: it must be right for every node
     whole = odd[limits["size"] > 0].all()
     for node, (smallest, largest, rows) in limits[odd | mixed].iterrows():
