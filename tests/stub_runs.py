@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 
-from vdslib.experiments import runs, sweeps
+from vdslib.experiments import runs, storage, sweeps
 
 CELL = """\
 number: int = 1  # a number, which the result is made of [0 .. 1000000]
@@ -76,7 +76,7 @@ def many(notebook: Path, out: Path, number: int, pause: float = 0.0) -> sweeps.S
     planned, _ = sweeps.plan(
         runs.subject(notebook), {"grid": {"number": list(range(number))}}, {"pause": pause}
     )
-    return sweeps.sweep(planned, runs.Place(out, "stub"), workers=2, executor=without_kernel)
+    return sweeps.sweep(planned, storage.Place(out, "stub"), workers=2, executor=without_kernel)
 
 
 if __name__ == "__main__":

@@ -19,23 +19,6 @@ from vdslib import experiments
 from vdslib.experiments import digest, names_in, of_file, of_prose_and_code, own_code, read_code
 from vdslib.experiments.identity import environment
 
-__all__ = [
-    "BUILD",
-    "RESULTS",
-    "STAMP",
-    "Inputs",
-    "digest",
-    "executed_copy",
-    "is_result",
-    "notebooks",
-    "of_file",
-    "order",
-    "read_stamp",
-    "readers",
-    "recording",
-    "stamp_of",
-]
-
 STAMP = "vds_inputs"  # key of the inputs in an executed copy's metadata
 BUILD = os.environ.get(
     "VDS_BUILD", "_build"

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 import stub_runs
 
-from vdslib import files
+from vdslib import experiments, files
 from vdslib.cli import main
-from vdslib.experiments import identity, notebooks, runs
+from vdslib.experiments import identity, runs, storage
 
 
 def test_the_id_follows_what_determines_the_result_and_nothing_else(notebook, tmp_path, monkeypatch):
@@ -272,25 +272,25 @@ def test_a_notebook_that_reads_and_records_does_not_depend_on_what_it_recorded_i
         "both.ipynb",
     )
     command = ["run", "both.ipynb", "-p", "results_dir", "handed"]
-    notebooks.record("before", {"n": 1}, "handed")
+    experiments.record("before", {"n": 1}, "handed")
     made = {name: {"value": 1, "read": {"n": 1}}}
     for told in ("run: ", "this run is there already"):
         assert main(command) == 0
         assert capsys.readouterr().out.startswith(told)
         (folder,) = Path("runs/both").iterdir()
         assert json.loads((folder / "results.json").read_text()) == made
-        assert notebooks.load("handed") == {"before": {"n": 1}} | made
+        assert experiments.load("handed") == {"before": {"n": 1}} | made
     # again, though it records what is there: its results are its own
     assert main([*command, "--force"]) == 0
     assert json.loads((folder / "results.json").read_text()) == made
     # what it reads is another thing
-    notebooks.record("before", {"n": 2}, "handed")
+    experiments.record("before", {"n": 2}, "handed")
     assert main(command) == 0
     assert len(list(Path("runs/both").iterdir())) == 2
-    assert notebooks.load("handed")[name]["read"] == {"n": 2}
+    assert experiments.load("handed")[name]["read"] == {"n": 2}
     # and if another notebook records under the same name, that is none of its own any more
-    notebooks.record("another", {"n": 3}, "handed")
-    ids = runs.Place("runs", "both").ids()
+    experiments.record("another", {"n": 3}, "handed")
+    ids = storage.Place("runs", "both").ids()
     assert stub_runs.planned("both.ipynb", results_dir="handed").id not in ids
 
 
@@ -298,12 +298,12 @@ def test_a_chapter_depends_on_results_of_those_before_it_alone(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VDS_RESULTS", raising=False)
     for chapter in ("2-2-preparation", "5-conclusions"):
-        notebooks.record(chapter, {"n": 1}, "handed")
+        experiments.record(chapter, {"n": 1}, "handed")
     middle = stub_runs.planned("3-3-experiment", results_dir="handed").id
-    notebooks.record("5-conclusions", {"n": 2}, "handed")
-    notebooks.record("3-3-experiment", {"n": 2}, "handed")
+    experiments.record("5-conclusions", {"n": 2}, "handed")
+    experiments.record("3-3-experiment", {"n": 2}, "handed")
     assert stub_runs.planned("3-3-experiment", results_dir="handed").id == middle
-    notebooks.record("2-2-preparation", {"n": 2}, "handed")
+    experiments.record("2-2-preparation", {"n": 2}, "handed")
     assert stub_runs.planned("3-3-experiment", results_dir="handed").id != middle
     assert (
         stub_runs.planned("2-2-preparation", results_dir="handed").id

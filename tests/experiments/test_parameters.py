@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vdslib import files
+from vdslib import experiments, files
 from vdslib.errors import NotebookError, ParameterError
 from vdslib.experiments import Parameter, handing, notebooks
 
@@ -264,8 +264,8 @@ def test_results_come_back_as_they_were_recorded(tmp_path):
         "word": "lower",
         "none": None,
     }
-    notebooks.record("a-chapter", values, tmp_path / "results")
-    assert notebooks.load(tmp_path / "results") == {
+    experiments.record("a-chapter", values, tmp_path / "results")
+    assert experiments.load(tmp_path / "results") == {
         "a-chapter": {
             "mse": 0.25,
             "n": 3,
@@ -282,9 +282,9 @@ def test_results_come_back_as_they_were_recorded(tmp_path):
 
 def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("VDS_RESULTS", str(tmp_path))
-    notebooks.record("a-chapter", {"value": 1})
-    notebooks.record("a-chapter", {"value": 2})
-    assert notebooks.load() == {"a-chapter": {"value": 2}}
+    experiments.record("a-chapter", {"value": 1})
+    experiments.record("a-chapter", {"value": 2})
+    assert experiments.load() == {"a-chapter": {"value": 2}}
 
     def full(path, text, **_):
         path.write_bytes(text[: len(text) // 2].encode())
@@ -292,13 +292,13 @@ def test_recording_anew_replaces_and_leaves_nothing_behind(tmp_path, monkeypatch
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="disc full"):
-        notebooks.record("a-chapter", {"value": 3})
+        experiments.record("a-chapter", {"value": 3})
     assert [path.name for path in tmp_path.iterdir()] == ["a-chapter.json"]
-    assert notebooks.load() == {"a-chapter": {"value": 2}}
+    assert experiments.load() == {"a-chapter": {"value": 2}}
 
 
 def test_without_results_nothing_is_loaded(tmp_path):
-    assert notebooks.load(tmp_path / "never") == {}
+    assert experiments.load(tmp_path / "never") == {}
 
 
 def test_a_chapter_run_by_hand_leaves_what_the_build_recorded(tmp_path, monkeypatch):
@@ -306,22 +306,22 @@ def test_a_chapter_run_by_hand_leaves_what_the_build_recorded(tmp_path, monkeypa
     for variable in ("VDS_RESULTS", "VDS_EARLIER_RESULTS"):
         monkeypatch.delenv(variable, raising=False)
     # before any build what was run by hand is there to be read
-    assert notebooks.record("3-3-experiment", {"mse": 9}).parent == tmp_path / "by-hand"
-    assert notebooks.load() == {"3-3-experiment": {"mse": 9}}
+    assert experiments.record("3-3-experiment", {"mse": 9}).parent == tmp_path / "by-hand"
+    assert experiments.load() == {"3-3-experiment": {"mse": 9}}
     monkeypatch.setenv("VDS_RESULTS", str(tmp_path / "results"))
-    assert notebooks.load() == {}
-    notebooks.record("3-3-experiment", {"mse": 1})
+    assert experiments.load() == {}
+    experiments.record("3-3-experiment", {"mse": 1})
     monkeypatch.delenv("VDS_RESULTS")
-    notebooks.record("3-3-experiment", {"mse": 9})
-    notebooks.record("own-chapter", {"mse": 8})
-    assert notebooks.load() == {"3-3-experiment": {"mse": 1}, "own-chapter": {"mse": 8}}
-    assert notebooks.load(tmp_path / "results") == {"3-3-experiment": {"mse": 1}}
+    experiments.record("3-3-experiment", {"mse": 9})
+    experiments.record("own-chapter", {"mse": 8})
+    assert experiments.load() == {"3-3-experiment": {"mse": 1}, "own-chapter": {"mse": 8}}
+    assert experiments.load(tmp_path / "results") == {"3-3-experiment": {"mse": 1}}
 
 
 def test_results_are_read_one_by_one(tmp_path):
-    notebooks.record("good", {"n": 1}, tmp_path)
+    experiments.record("good", {"n": 1}, tmp_path)
     (tmp_path / "other.json").write_text("not JSON")
-    results = notebooks.load(tmp_path)
+    results = experiments.load(tmp_path)
     assert "good" in results and results["good"] == {"n": 1} and results.get("none", 0) == 0
     assert (
         list(results) == ["good", "other"] and len(results) == 2 and repr(results) == "Results(good, other)"

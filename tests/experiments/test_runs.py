@@ -14,10 +14,10 @@ import pytest
 import stub_runs
 import yaml
 
-from vdslib import files
+from vdslib import experiments, files
 from vdslib.cli import main
 from vdslib.errors import ParameterError
-from vdslib.experiments import lost, notebooks, results, runs, scales
+from vdslib.experiments import lost, notebooks, results, runs, scales, storage
 
 PICTURE = """\
 from vdslib.figures import plots
@@ -55,7 +55,7 @@ def test_a_run_keeps_notebook_parameters_results_figures_log_and_environment(tmp
     assert (folder / "figures" / "01-figure.png").read_bytes()[:4] == b"\x89PNG"
     assert "Executing notebook" in (folder / "log.txt").read_text()
     assert "error" not in str(nbformat.read(folder / "notebook.ipynb", 4).metadata)
-    assert notebooks.load("handed") == read["results"]
+    assert experiments.load("handed") == read["results"]
     # found again, and its results handed on again
     shutil.rmtree("handed")
     monkeypatch.setattr(notebooks, "run", lambda *_, **__: pytest.fail("a kernel was started"))
@@ -63,7 +63,7 @@ def test_a_run_keeps_notebook_parameters_results_figures_log_and_environment(tmp
         main(["run", str(source), "-p", "number", "3", "-p", "results_dir", "handed", "--experiment", "e"])
         == 0
     )
-    assert "there already" in capsys.readouterr().out and notebooks.load("handed") == read["results"]
+    assert "there already" in capsys.readouterr().out and experiments.load("handed") == read["results"]
 
 
 def test_force_repeats_a_run(notebook, monkeypatch):
@@ -99,8 +99,8 @@ def test_a_finished_run_is_replaced_whole_even_where_another_sweep_puts_it_there
 
 
 def test_a_run_that_was_cut_off_leaves_nothing_that_counts(notebook, monkeypatch):
-    place = runs.Place("runs", "stub")
-    monkeypatch.setattr(runs.Place, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    place = storage.Place("runs", "stub")
+    monkeypatch.setattr(storage.Place, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         make(stub_runs.planned(notebook))
     assert place.ids() == set() and list(Path("runs/stub").iterdir()) == []
@@ -112,13 +112,13 @@ def test_runs_go_to_any_address_that_fsspec_knows(notebook):
     assert (
         make(run, out).error == "" and make(stub_runs.planned(notebook, number=5, fault="error"), out).error
     )
-    place = runs.Place(out, "stub")
-    assert place.ids() == {run.id} and len(place.ids(runs.FAILED)) == 1
+    place = storage.Place(out, "stub")
+    assert place.ids() == {run.id} and len(place.ids(storage.FAILED)) == 1
     frame = results.table("stub", out)
     assert frame["value"].dropna().tolist() == [8] and set(frame["state"]) == {"done", "failed"}
-    assert make(run, out).error == "" and runs.Place(out, "stub").ids() == {run.id}
+    assert make(run, out).error == "" and storage.Place(out, "stub").ids() == {run.id}
     with pytest.raises(ParameterError, match="cannot keep runs in nowhere://x"):
-        runs.Place("nowhere://x", "stub")
+        storage.Place("nowhere://x", "stub")
 
 
 def test_results_are_one_tidy_table_on_screen_and_in_files(notebook, capsys):
@@ -195,7 +195,7 @@ def test_parameters_and_results_that_are_called_as_the_table_s_own_columns_are_k
 def test_a_column_is_of_one_thing_whatever_parameters_a_run_has(notebook):
     """Runs of a state of the notebook that had no such parameter yet recorded a result of its name."""
     make(stub_runs.planned(notebook, number=1))
-    place = runs.Place("runs", "stub")
+    place = storage.Place("runs", "stub")
     (run,) = place.ids()
     file = Path(place.folder(run), "parameters.json")
     file.write_text(
@@ -286,7 +286,7 @@ def test_the_report_is_a_page_that_needs_no_network_and_describes_its_figures(no
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden"])
 def test_an_experiment_stays_in_its_folder(name):
     with pytest.raises(ParameterError, match="cannot name an experiment"):
-        runs.Place("runs", name)
+        storage.Place("runs", name)
 
 
 @pytest.mark.parametrize("scale", ["smoke", "default", "paper"])

@@ -16,7 +16,7 @@ from waiting import HANG, until
 
 from vdslib.cli import main
 from vdslib.errors import NotebookError, ParameterError
-from vdslib.experiments import results, runs, sweeps, worker
+from vdslib.experiments import results, runs, storage, sweeps, worker
 
 ORIGIN = worker.Origin
 KINDS = {"window": "int", "rate": "float", "network": "str"}
@@ -149,7 +149,7 @@ def test_runs_of_another_state_of_the_notebook_are_told(notebook, capsys):
 
 
 def test_a_run_that_is_not_whole_is_made_anew(notebook):
-    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
+    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), storage.Place("runs", "stub")
     sweeps.sweep(made, place, executor=stub_runs.without_kernel)
     cut = Path(place.folder(made[0].id), "run.json")
     cut.write_text(cut.read_text()[:40])
@@ -171,7 +171,7 @@ def test_a_full_disc_is_told_as_such(notebook, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(runs, "_write", full)
-    run, place = planned(notebook, {"grid": {"number": [1]}})[0], runs.Place("runs", "stub")
+    run, place = planned(notebook, {"grid": {"number": [1]}})[0], storage.Place("runs", "stub")
     with pytest.raises(
         NotebookError, match=f"cannot keep the run runs/stub/{run.id}: No space left on device"
     ):
@@ -248,7 +248,7 @@ def test_failures_are_kept_with_their_traceback_while_others_go_on_and_a_killed_
             {"number": 4},
         ]
     }
-    made, place = planned(notebook, content), runs.Place("runs", "stub")
+    made, place = planned(notebook, content), storage.Place("runs", "stub")
     summary = sweeps.sweep(made, place, workers=2, retries=1, executor=stub_runs.without_kernel)
     assert (summary.found, summary.done, list(summary.failed)) == (0, 3, [made[1].id])
     failed = json.loads(Path(place.folder(made[1].id), "failed.json").read_text())
@@ -283,15 +283,15 @@ def test_no_scheduler_is_one_clear_error(notebook, monkeypatch):
     with pytest.raises(NotebookError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
         sweeps.sweep(
             planned(notebook, {"grid": {"number": [1]}}),
-            runs.Place("runs", "stub"),
+            storage.Place("runs", "stub"),
             scheduler="tcp://127.0.0.1:9",
         )
 
 
 def test_workers_started_by_hand_give_the_same_results_bit_for_bit(notebook, scheduler):
     made = planned(notebook, {"grid": {"number": [1, 2], "seed": [0, 1]}})
-    assert sweeps.sweep(made, runs.Place("there", "stub"), scheduler=scheduler[0]).done == 4
-    assert sweeps.sweep(made, runs.Place("here", "stub"), workers=2).done == 4
+    assert sweeps.sweep(made, storage.Place("there", "stub"), scheduler=scheduler[0]).done == 4
+    assert sweeps.sweep(made, storage.Place("here", "stub"), workers=2).done == 4
     for run in made:
         there, here = (Path(out, "stub", run.id, "results.json").read_bytes() for out in ("there", "here"))
         assert there == here and b"value" in here
@@ -309,7 +309,7 @@ def test_workers_started_in_another_folder_keep_runs_where_the_sweep_was_called(
 
 
 def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, scheduler_elsewhere, monkeypatch):
-    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), runs.Place("runs", "stub")
+    made, place = planned(notebook, {"grid": {"number": [0, 1]}}), storage.Place("runs", "stub")
     unseen = str(Path("unseen", "runs").resolve())
     monkeypatch.setattr(
         worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
@@ -317,7 +317,7 @@ def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, sche
     summary = sweeps.sweep(made, place, scheduler=scheduler_elsewhere[0], executor=stub_runs.without_kernel)
     assert summary.done == 0 and set(summary.failed) == {run.id for run in made}
     assert all(f"does not see {unseen}: name a folder" in error for error in summary.failed.values())
-    assert not Path("unseen").exists() and place.ids(runs.FAILED) == set(summary.failed)
+    assert not Path("unseen").exists() and place.ids(storage.FAILED) == set(summary.failed)
 
 
 def test_a_worker_in_another_folder_refuses_a_file_that_it_would_not_find(
@@ -330,7 +330,7 @@ def test_a_worker_in_another_folder_refuses_a_file_that_it_would_not_find(
         Path(folder, "mine.csv").write_text(folder)
     made = planned("t.ipynb", {"list": [{"table": "mine.csv"}, {"table": str(tmp_path / "mine.csv")}, {}]})
     summary = sweeps.sweep(
-        made, runs.Place("runs", "t"), scheduler=scheduler_elsewhere[0], executor=stub_runs.keeping_nothing
+        made, storage.Place("runs", "t"), scheduler=scheduler_elsewhere[0], executor=stub_runs.keeping_nothing
     )
     assert summary.done == 2 and list(summary.failed) == [made[0].id]
     assert f"found in {tmp_path}: give mine.csv with its whole path" in summary.failed[made[0].id]
@@ -339,7 +339,7 @@ def test_a_worker_in_another_folder_refuses_a_file_that_it_would_not_find(
 def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, scheduler, monkeypatch):
     made, place = (
         planned(notebook, {"grid": {"number": list(range(40))}}, {"pause": 0.2}),
-        runs.Place("runs", "stub"),
+        storage.Place("runs", "stub"),
     )
     original, landed = sweeps._landed, []
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from vdslib.figures import alternative_text, digest, number, plots, words
+from vdslib.figures import alternative_text, diagrams, digest, number, plots, words
 
 HISTORY = SimpleNamespace(loss=[0.04, 0.02, 0.01], val_loss=[0.05, 0.02, 0.03], best_epoch=2)
 TIMES = np.datetime64("2026-01-05T08:00:00") + np.arange(5).astype("timedelta64[s]")
@@ -221,17 +221,17 @@ def test_show_closes_figures_of_pyplot_under_any_backend():
 
 
 def test_architecture_has_all_symbols_in_order():
-    figure = plots.architecture()
+    figure = diagrams.architecture()
     texts = [" ".join(text.get_text().split()) for text in figure.axes[0].texts]
     numbers = sorted(int(text.split()[0]) for text in texts if text)
     assert numbers == list(range(1, 16))
     (output,) = shown(figure)
     alt = output.metadata["image/png"]["alt"]
-    places = [alt.index(f"{place} {name}") for place, name in enumerate(plots.SYMBOLS, start=1)]
+    places = [alt.index(f"{place} {name}") for place, name in enumerate(diagrams.SYMBOLS, start=1)]
     assert places == sorted(places)
     assert "7 forget gate f" in output.data["text/plain"]
 
 
 def test_cell_shows_gates_and_states():
-    texts = [text.get_text() for text in plots.cell().axes[0].texts]
+    texts = [text.get_text() for text in diagrams.cell().axes[0].texts]
     assert {"f\nsigmoid", "i\nsigmoid", "g\ntanh", "o\nsigmoid", "$c_t$", "$h_t$", "$x_t$"} <= set(texts)

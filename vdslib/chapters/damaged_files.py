@@ -15,8 +15,6 @@ from vdslib import telemetry
 from vdslib.forecasting import prepare
 from vdslib.sources import bitbrains, traces
 
-__all__ = ["FILES", "TABLE", "WAYS", "outcomes"]
-
 FILES = tuple(
     f"bitbrains-rnd-dirty/{name}.csv" for name in ("2013-7/400", "2013-9/41", "2013-8/54", "2013-8/204")
 )

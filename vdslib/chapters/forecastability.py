@@ -10,8 +10,6 @@ import pandas as pd
 from vdslib.evaluation import mse, skill
 from vdslib.forecasting import USAGES, Forecasts, Persistence, Ridge, TrainingMean, prepare
 
-__all__ = ["bounds", "predictability"]
-
 OVERLOAD = 80.0  # percent of the due work done in time, below which the system counts as overloaded
 SERVED = 95.0  # percent from which it counts as well served
 

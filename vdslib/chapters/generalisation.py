@@ -16,9 +16,7 @@ from vdslib import files
 from vdslib.errors import TelemetryError
 from vdslib.evaluation import mse
 from vdslib.forecasting import Forecasts, Persistence, Prepared, Ridge, TrainingMean
-from vdslib.networks import training
-
-__all__ = ["by_model", "committed", "describe", "measure", "read_table", "save_table"]
+from vdslib.networks import Job, Settings, training
 
 NAMES = ["machine", "window", "model", "seed", "quantity", "value"]
 
@@ -26,7 +24,7 @@ NAMES = ["machine", "window", "model", "seed", "quantity", "value"]
 def measure(
     parts: Mapping[str, Prepared],
     build: Callable[[int], Any],
-    settings: training.Settings,
+    settings: Settings,
     seeds: Sequence[int],
 ) -> pd.DataFrame:
     """Test MSE of the network and of persistence, mean and ridge on each machine, tidy.
@@ -37,7 +35,7 @@ def measure(
     before each machine's test part.
     """
     jobs = [
-        training.Job(build, data.train, data.validation, settings, seed, name)
+        Job(build, data.train, data.validation, settings, seed, name)
         for name, data in parts.items()
         for seed in seeds
     ]

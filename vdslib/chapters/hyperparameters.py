@@ -25,29 +25,11 @@ from vdslib import files, sources
 from vdslib.errors import TelemetryError
 from vdslib.experiments.effects import compared
 from vdslib.forecasting import Prepared, default_features, prepare
-from vdslib.networks import models, training
+from vdslib.networks import Job, Settings, models, training
 from vdslib.telemetry import select
 
 if TYPE_CHECKING:
     import optuna
-
-__all__ = [
-    "NAMES",
-    "best_so_far",
-    "effects",
-    "errors",
-    "fresh_seeds",
-    "job",
-    "leads",
-    "one_at_a_time",
-    "orders_at_random",
-    "plan",
-    "prepared",
-    "read_table",
-    "search",
-    "space",
-    "suggest",
-]
 
 NAMES = ("units", "epochs", "learning_rate", "momentum", "dropout", "window")
 """The hyperparameters: the five of the paper's reference 3, hidden nodes being ``units``, and the window length."""
@@ -186,7 +168,7 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
+def job(data: Prepared, values: Mapping[str, Any], seed: int) -> Job:
     """The training of one trial, as the notebook of a trial does it; ``data`` has windows of the right length."""
 
     def build(seed: int) -> Any:
@@ -197,7 +179,7 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
         }
         return models.build("textbook", **size, units=[values["units"]], dropout=values["dropout"], seed=seed)
 
-    how = training.Settings(
+    how = Settings(
         "sgd",
         values["learning_rate"],
         values["momentum"],
@@ -206,7 +188,7 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> training.Job:
         patience=0,
         restore_best=False,
     )
-    return training.Job(build, data.train, data.validation, how, seed)
+    return Job(build, data.train, data.validation, how, seed)
 
 
 def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
@@ -218,7 +200,7 @@ def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
     return {window: prepare(series, features=features, target=target, window=window) for window in windows}
 
 
-def errors(jobs: Sequence[training.Job]) -> list[float]:
+def errors(jobs: Sequence[Job]) -> list[float]:
     """Validation MSE of each training; NaN where it diverged."""
     found = []
     for job, done in zip(jobs, training.train(jobs), strict=True):
@@ -285,9 +267,14 @@ def main(folder: Path, telemetry: str = "recorded", out: str = "runs") -> None:
 
 def _swept(telemetry: str, out: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The finished runs of both plans, and the environment of the first."""
-    from vdslib.experiments import results, runs, sweeps  # a chapter that reads the table needs none of them
+    from vdslib.experiments import (  # a chapter that reads the table needs none of them
+        results,
+        runs,
+        storage,
+        sweeps,
+    )
 
-    subject, place = runs.subject(TRIAL), runs.Place(out, EXPERIMENT)
+    subject, place = runs.subject(TRIAL), storage.Place(out, EXPERIMENT)
     parts = []
     for name in PLANS:
         planned, _ = sweeps.plan(subject, plan(name), {"telemetry": telemetry})

@@ -29,27 +29,13 @@ from vdslib.forecasting import (
     aligned,
     divide,
     groups,
-    leak_checks,
     median_step,
     prepare,
     resample,
 )
-from vdslib.networks import models, training
+from vdslib.forecasting.scaling import Scalers
+from vdslib.networks import Job, Settings, models, training
 from vdslib.telemetry import origin_of
-
-__all__ = [
-    "JUDGES",
-    "LEAST",
-    "SPREADS",
-    "Arm",
-    "Case",
-    "Neighbours",
-    "arms",
-    "balanced_error",
-    "flattery",
-    "run",
-    "summary",
-]
 
 SPREADS = 2.0
 """A leak flatters beyond the spread if its mean over the seeds is more than so many standard deviations, ..."""
@@ -84,7 +70,7 @@ class Case:
     validation: float = 0.2
     rare_end: str = "high"
     units: Sequence[int] = (16,)
-    settings: training.Settings = training.Settings(epochs=20, batch_size=32, patience=3)  # noqa: RUF009
+    settings: Settings = Settings(epochs=20, batch_size=32, patience=3)  # noqa: RUF009
 
     def prepare(self, **changes: Any) -> Prepared:
         """``preparation.prepare`` with the settings of this case, or those in ``changes``."""
@@ -113,7 +99,7 @@ class Arm:
     train: Windows
     watched: Windows
     test: Windows
-    settings: training.Settings
+    settings: Settings
     leak: str | None = None
     states: bool = False
 
@@ -185,7 +171,7 @@ def _scaler_per_split(case: Case, seed: int, clean: Arm) -> tuple[Arm, Arm]:
     return clean, _arm(case, parts)
 
 
-def _scalers(case: Case, rows: pd.DataFrame) -> leak_checks.Scalers:
+def _scalers(case: Case, rows: pd.DataFrame) -> Scalers:
     table = rows[list(case.features)].astype(float).to_numpy()
     return MinMaxScaler().fit(table), MinMaxScaler().fit(rows[[case.target]].astype(float).to_numpy())
 
@@ -336,10 +322,10 @@ def _baselines(arm: Arm) -> dict[str, float]:
 
 def _networks(entries: Sequence[tuple[str, int, str, Case, Arm]]) -> dict[tuple[int, int], float]:
     """The test error that each arm reports of its network, by arm and seed; every network is trained once."""
-    jobs: dict[tuple[int, int], tuple[Arm, training.Job]] = {}
+    jobs: dict[tuple[int, int], tuple[Arm, Job]] = {}
     for leak, seed, name, case, arm in entries:
         build = case.build(arm.train.x.shape[2], arm.train.y.shape[1])
-        job = training.Job(build, arm.train, arm.watched, arm.settings, seed, f"{leak}, {name}", arm.leak)
+        job = Job(build, arm.train, arm.watched, arm.settings, seed, f"{leak}, {name}", arm.leak)
         jobs.setdefault((id(arm), seed), (arm, job))
     done = training.train([job for _, job in jobs.values()])
     errors = {}

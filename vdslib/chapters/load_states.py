@@ -23,23 +23,6 @@ from vdslib.errors import TelemetryError
 from vdslib.forecasting import Windows, folds
 from vdslib.networks import History, Settings, inner_tail, keras, models, predict, seed_everything
 
-__all__ = [
-    "STATES",
-    "TREATMENTS",
-    "Network",
-    "Thresholds",
-    "by_stretch",
-    "cross_validate",
-    "decide",
-    "linear",
-    "majority",
-    "measures",
-    "moved",
-    "precision_at",
-    "resampled",
-    "smote_verdict",
-]
-
 STATES = ("normal", "high", "overload")
 """The states in order of load; in arrays they are 0, 1 and 2."""
 

@@ -15,8 +15,6 @@ import pandas as pd
 
 from vdslib.chapters.leaks import JUDGES, Case
 
-__all__ = ["case"]
-
 Planted = tuple[np.ndarray, dict[str, Any]]  # the values, and settings of the case that differ
 
 

@@ -13,8 +13,6 @@ from vdslib.chapters.leaks import Case, Neighbours, arms
 from vdslib.evaluation import in_stretches
 from vdslib.forecasting import Forecasts
 
-__all__ = ["random_split"]
-
 
 def random_split(
     case: Case, seeds: Sequence[int], make: Callable[[], Forecasts] = Neighbours

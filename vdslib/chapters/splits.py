@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import Ridge
@@ -9,8 +11,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from vdslib.evaluation import mse
 from vdslib.forecasting import Prepared, Windows
-
-__all__ = ["MOST", "flattery", "middle"]
 
 MOST = 5000  # windows of either side that are used at most, those nearest to the border
 NEIGHBOURS = 5
@@ -70,6 +70,6 @@ def flattery(data: Prepared, ahead: int, draws: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows).rename_axis("draw")
 
 
-def middle(values: pd.DataFrame | pd.Series) -> tuple:
+def middle(values: pd.DataFrame | pd.Series) -> tuple[Any, ...]:
     """The ends of the range that holds the middle 90% of the draws."""
     return values.quantile(0.05), values.quantile(0.95)

@@ -11,24 +11,6 @@ from typing import Any, Literal
 
 from vdslib.evaluation import LEVEL, Interval
 
-__all__ = [
-    "CONSTANT_TOO",
-    "FAILS",
-    "HOLDS",
-    "NOT_RUN",
-    "UNDECIDED",
-    "UNTESTABLE",
-    "VERDICTS",
-    "Claim",
-    "Finding",
-    "Results",
-    "Verdict",
-    "decided",
-    "decided_below",
-    "weakest",
-    "words",
-]
-
 Verdict = Literal[
     "holds",
     "holds but a constant passes too",

@@ -37,35 +37,6 @@ from vdslib.evaluation import (
     skill,
 )
 
-__all__ = [
-    "LEAST_EFFECT",
-    "MSE_TARGET",
-    "all_above_seeds",
-    "arm_helps",
-    "at_least",
-    "at_most",
-    "beats_linear",
-    "curves_fall",
-    "curves_tell",
-    "gain",
-    "independent_test",
-    "missing",
-    "normalisation",
-    "one_update",
-    "printed_mse",
-    "sees_windows",
-    "share_won",
-    "smaller_gap",
-    "smote_balance",
-    "smote_recall",
-    "state_lasts",
-    "trained_mse",
-    "unbiased",
-    "useful",
-    "uses_order",
-    "validation_judges",
-]
-
 Errors = tuple[Any, Any]  # mean errors over seeds (list or number), and errors in stretches of time
 
 

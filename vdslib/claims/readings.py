@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import yaml
 
-__all__ = ["LEAKS", "PROMISES", "REFERENCES", "Promise", "Reference"]
-
 
 class Promise(NamedTuple):
     """What the paper announces, in which section, what became of it there, and what this book does."""

@@ -13,25 +13,10 @@ import numpy as np
 import pandas as pd
 
 from vdslib import experiments
-from vdslib.claims.findings import VERDICTS, Claim, Finding, Results
-from vdslib.claims.judging import MSE_TARGET
+from vdslib.claims.findings import Results
 from vdslib.claims.statements import CLAIMS
 from vdslib.evaluation import in_stretches
 from vdslib.forecasting import Forecasts, Prepared, Windows
-
-__all__ = [
-    "CLAIMS",
-    "MSE_TARGET",
-    "VERDICTS",
-    "Claim",
-    "Finding",
-    "evidence",
-    "shuffled_history",
-    "table",
-    "tested",
-    "verdicts",
-    "where_decided",
-]
 
 
 def shuffled_history(windows: Windows, seed: int = 0) -> Windows:

@@ -10,8 +10,6 @@ from vdslib.claims import judging
 from vdslib.claims.findings import Claim, Finding
 from vdslib.errors import VDSError
 
-__all__ = ["CLAIMS", "read_claims"]
-
 
 def read_claims(text: str) -> tuple[Claim, ...]:
     """The claims of a YAML text; VDSError, with the claim's key, where a field or its judge is not as it must be.
@@ -32,9 +30,9 @@ def read_claims(text: str) -> tuple[Claim, ...]:
 
 def _judge(stated: str | dict[str, list[Any]]) -> Callable[[Mapping[str, Any]], Finding]:
     name, arguments = (stated, None) if isinstance(stated, str) else next(iter(stated.items()))
-    if name not in judging.__all__:
+    judge: Any = vars(judging).get(name)
+    if getattr(judge, "__module__", "") != judging.__name__ or name.startswith("_"):
         raise ValueError(f"there is no judge {name!r}")
-    judge: Any = getattr(judging, name)
     return judge if arguments is None else judge(*arguments)
 
 

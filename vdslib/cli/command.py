@@ -21,9 +21,7 @@ from vdslib.errors import NotebookError, ParameterError, RecordError, TestbedErr
 from vdslib.experiments import notebooks, scales
 
 if TYPE_CHECKING:
-    from vdslib.experiments import runs
-
-__all__ = ["main"]
+    from vdslib.experiments import runs, storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,7 +217,7 @@ def params(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run a notebook with the given parameters, or find that run, and say where its folder is."""
-    from vdslib.experiments import runs
+    from vdslib.experiments import runs, storage
     from vdslib.experiments.lost import in_words
 
     subject = runs.subject(options.notebook)
@@ -236,7 +234,7 @@ def run(options: argparse.Namespace) -> None:
         print("this run is there already; --force repeats it")
     runs.hand_on(place, planned)
     print(f"run: {place.shown(planned.id)}")
-    if names := place.read(runs.DONE, planned.id).get(planned.id, {}).get("lost"):
+    if names := place.read(storage.DONE, planned.id).get(planned.id, {}).get("lost"):
         raise NotebookError(f"the run diverged, {in_words(names)}")
 
 
@@ -244,7 +242,7 @@ def sweep_(options: argparse.Namespace) -> None:
     """Make all runs of a plan that are not finished yet, and say what became of them."""
     import joblib
 
-    from vdslib.experiments import runs, sweeps
+    from vdslib.experiments import runs, storage, sweeps
 
     subject = runs.subject(options.notebook)
     planned, varied = sweeps.plan(
@@ -256,7 +254,7 @@ def sweep_(options: argparse.Namespace) -> None:
     place = place_of(options, subject)
     cores = joblib.cpu_count()
     workers = options.workers or cores
-    done = place.read(runs.DONE)
+    done = place.read(storage.DONE)
     others = sum(about.get("inputs") != subject.inputs[:16] for about in done.values())
     if others:
         print(
@@ -279,7 +277,7 @@ def sweep_(options: argparse.Namespace) -> None:
         finished=finished,
     )
     print(f"{summary.found} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
-    there = place.read(runs.DONE)
+    there = place.read(storage.DONE)
     if diverged := [run.id for run in planned if there.get(run.id, {}).get("lost")]:
         print(f"{len(diverged)} of these diverged, so that errors are no numbers: {', '.join(diverged[:10])}")
     if summary.failed:
@@ -309,13 +307,13 @@ def results_(options: argparse.Namespace) -> None:
         print(results.shown(frame))
 
 
-def place_of(options: argparse.Namespace, subject: runs.Subject) -> runs.Place:
+def place_of(options: argparse.Namespace, subject: runs.Subject) -> storage.Place:
     """Where runs are kept; ParameterError where they would be gone with the processes that make them."""
-    from vdslib.experiments import runs
+    from vdslib.experiments import storage
 
     # any file may be a notebook, but not each name is good in addresses
     usual = re.sub(r"[^\w.-]+|^[^\w]+", "-", subject.path.stem).strip("-.") or "notebook"
-    place = runs.Place(options.out, options.experiment or usual)
+    place = storage.Place(options.out, options.experiment or usual)
     if options.out.startswith("memory:"):
         raise ParameterError(f"{options.out} would be gone when the command ends: name a folder")
     return place

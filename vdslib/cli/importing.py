@@ -12,8 +12,6 @@ from vdslib.telemetry import forms
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["add_options", "perform"]
-
 
 def add_options(importing: argparse.ArgumentParser) -> None:
     """The options of the command."""

@@ -27,26 +27,6 @@ from vdslib.forecasting import (
     winkler,
 )
 
-__all__ = [
-    "Reading",
-    "Shift",
-    "backtest",
-    "bias",
-    "compare",
-    "evaluate",
-    "gap_reduction",
-    "mae",
-    "mase",
-    "members",
-    "mse",
-    "overfitting_gap",
-    "reading_of_curves",
-    "rmse",
-    "shift_test",
-    "skill",
-    "summary",
-]
-
 Reading = Literal["overfitting", "underfitting", "good", "unclear"]
 
 

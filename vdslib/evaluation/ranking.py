@@ -23,8 +23,6 @@ from vdslib.forecasting import (
     winkler,
 )
 
-__all__ = ["coverages", "diverged", "fitted", "standings"]
-
 Models = Mapping[str, Forecasts | Sequence[Forecasts]]
 
 

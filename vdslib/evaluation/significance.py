@@ -16,17 +16,6 @@ from numpy.typing import ArrayLike
 from vdslib.evaluation.measures import members, skill
 from vdslib.forecasting import Forecasts, Windows, forecasts
 
-__all__ = [
-    "DieboldMariano",
-    "block_length",
-    "diebold_mariano",
-    "holm",
-    "losses",
-    "model_confidence_set",
-    "skill_interval",
-    "versus",
-]
-
 
 def losses(
     models: Mapping[str, Forecasts | Sequence[Forecasts]],

@@ -16,17 +16,6 @@ from numpy.typing import ArrayLike
 
 from vdslib.evaluation.significance import block_length
 
-__all__ = [
-    "LEVEL",
-    "Interval",
-    "both",
-    "in_stretches",
-    "of_count",
-    "of_median",
-    "over_seeds",
-    "over_time",
-]
-
 LEVEL = 0.99
 """Of the intervals. Dozens of claims are judged: at 0.95 luck would decide one in twenty, and rounding move several."""
 

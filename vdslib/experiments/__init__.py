@@ -7,6 +7,6 @@ from vdslib.experiments.notebooks import Parameter, chapters, check, parameters
 __all__ = [
     "Parameter", "chapters", "check", "digest", "effects", "hand_on", "identity", "kernel", "load",
     "lost", "makers", "mlflow_export", "names_in", "notebooks", "of_file", "of_prose_and_code",
-    "overview", "own_code", "parameters", "read_code", "record", "results", "runs", "scales", "sweeps",
-    "worker",
+    "overview", "own_code", "parameters", "read_code", "record", "results", "runs", "scales", "storage",
+    "sweeps", "worker",
 ]  # fmt: skip

@@ -12,8 +12,6 @@ from typing import Any
 
 import joblib
 
-__all__ = ["describe"]
-
 
 @functools.cache
 def describe(project: Path) -> dict[str, Any]:

@@ -12,20 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vdslib.experiments import results, runs
+from vdslib.experiments import results, storage
+from vdslib.experiments.lost import is_curve
 from vdslib.figures import number, plots
-
-__all__ = [
-    "compared",
-    "curves",
-    "effects",
-    "examples",
-    "groups",
-    "one_at_a_time",
-    "plot_best",
-    "plot_curves",
-    "plot_effects",
-]
 
 FEW = 12  # values that get a mark each; more are put into groups of equal size
 LINES = 200  # curves in one figure
@@ -258,12 +247,12 @@ def plot_best(
 
 def curves(experiment: str, out: str) -> dict[str, dict[str, list[list[float]]]]:
     """Curves of the finished runs: name of the result to run to its lines, one or one for each repetition."""
-    place = runs.Place(out, experiment)
-    done = place.read(runs.DONE)
+    place = storage.Place(out, experiment)
+    done = place.read(storage.DONE)
     found: dict[str, dict[str, list[list[float]]]] = {}
     for run, recorded in place.read("results.json").items():
         for name, value in results.leaves(results.recorded(recorded)) if run in done else ():
-            if isinstance(value, list) and len(value) > 1 and results.is_curve(name):
+            if isinstance(value, list) and len(value) > 1 and is_curve(name):
                 kept = [np.nan if item is None else float(item) for item in value]
                 # numbered repetitions of one curve belong together
                 found.setdefault(re.sub(r"\.\d+$", "", name), {}).setdefault(run, []).append(kept)

@@ -12,8 +12,6 @@ from typing import Any
 from vdslib import files
 from vdslib.experiments.identity import of_file
 
-__all__ = ["Results", "hand_on", "load", "makers", "record", "results_folder"]
-
 BUILD = files.root() / "_build"
 MAKERS = ".makers.json"  # beside results: which notebook recorded those that are not called like it
 

@@ -18,20 +18,6 @@ from typing import Any
 
 from vdslib.registry import KINDS, variable
 
-__all__ = [
-    "code_cells",
-    "digest",
-    "environment",
-    "modules_beside",
-    "names_in",
-    "of_file",
-    "of_files",
-    "of_project",
-    "of_prose_and_code",
-    "own_code",
-    "read_code",
-]
-
 LOCK = "requirements.lock"
 OWN = tuple(variable(kind) for kind in KINDS)  # variables that name Python files of a reader's own
 PROJECT = ("vdslib", "data", "book/studies", "book/scales")  # what a notebook may read of the project

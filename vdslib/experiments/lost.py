@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["errors_lost", "in_words", "is_curve", "is_error"]
-
 
 def is_curve(name: str) -> bool:
     """Whether a list of numbers runs over epochs, by its name: a loss or a curve. Other lists are repetitions."""

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vdslib.errors import NotebookError
-from vdslib.experiments import results, runs
-
-__all__ = ["export", "histories", "texts"]
+from vdslib.experiments import results, storage
 
 # limits of MLflow: length of a name, of a parameter, of a tag; entries of one request
 NAME, PARAMETER, TAG, METRICS, ENTRIES = 250, 6000, 5000, 1000, 100
@@ -33,10 +31,10 @@ def export(experiment: str, out: str | Path, target: str) -> tuple[int, int]:
     repeated since, or whose export was cut off, takes the place of what is there. Raises NotebookError where there
     are no runs, MLflow is not installed, or it refuses.
     """
-    place = runs.Place(out, experiment)
+    place = storage.Place(out, experiment)
     states = {
-        **{name: (about, "failed") for name, about in place.read(runs.FAILED).items()},
-        **{name: (about, results.state(about)) for name, about in place.read(runs.DONE).items()},
+        **{name: (about, "failed") for name, about in place.read(storage.FAILED).items()},
+        **{name: (about, results.state(about)) for name, about in place.read(storage.DONE).items()},
     }
     if not states:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
@@ -92,7 +90,7 @@ def _all_runs(client: Any, experiment: str) -> Iterator[Any]:
 
 
 def _write(
-    client: Any, experiment: str, place: runs.Place, name: str, about: Mapping[str, Any], state: str
+    client: Any, experiment: str, place: storage.Place, name: str, about: Mapping[str, Any], state: str
 ) -> None:
     """Write one run: what identifies it first, so that a run that was cut off is known and made anew."""
     contents = {}

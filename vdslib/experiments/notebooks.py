@@ -25,22 +25,7 @@ from typing import Any
 import yaml
 
 from vdslib.errors import NotebookError, ParameterError, family
-from vdslib.experiments.handing import load, record
 from vdslib.files import root
-
-__all__ = [
-    "Parameter",
-    "chapters",
-    "check",
-    "check_against",
-    "find",
-    "from_on",
-    "load",
-    "parameters",
-    "read",
-    "record",
-    "run",
-]
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,9 @@ from typing import Any
 import pandas as pd
 
 from vdslib.errors import NotebookError
-from vdslib.experiments import notebooks, results, runs, scales
+from vdslib.experiments import notebooks, results, scales, storage
 from vdslib.experiments.effects import FEW, one_at_a_time
 from vdslib.figures import number
-
-__all__ = [
-    "as_html",
-    "caution",
-    "failed_in_words",
-    "failures",
-    "meaning",
-    "origin",
-    "summary",
-    "time_in_words",
-]
 
 PACKAGES = ("tensorflow", "numpy", "scikit-learn")  # their versions are told even where all runs agree
 
@@ -49,7 +38,7 @@ def failures(failed: pd.DataFrame) -> pd.DataFrame:
 
 def origin(experiment: str, out: str, frame: pd.DataFrame) -> list[str]:
     """Sentences on what the runs came from: scale, code, versions, computer, and whether they differ in it."""
-    place = runs.Place(out, experiment)
+    place = storage.Place(out, experiment)
     environments = place.read("environment.json")
     sentences = [_scale(place, frame)]
     known = list(environments.values())
@@ -101,9 +90,9 @@ def _counted(name: str, values: Sequence[str]) -> str:
     )
 
 
-def _scale(place: runs.Place, frame: pd.DataFrame) -> str:
+def _scale(place: storage.Place, frame: pd.DataFrame) -> str:
     """The scale of an experiment, by the parameters that none of its runs varies."""
-    abouts = {**place.read(runs.FAILED), **place.read(runs.DONE)}
+    abouts = {**place.read(storage.FAILED), **place.read(storage.DONE)}
     chapters = sorted({about["notebook"] for about in abouts.values()})
     if len(chapters) > 1:
         return f"**Runs of several notebooks**: {', '.join(chapters)}."
@@ -121,7 +110,7 @@ def _scale(place: runs.Place, frame: pd.DataFrame) -> str:
     return f"Notebook: {chapter}; other than its defaults, for all runs: {text}."
 
 
-def _defaults(place: runs.Place, chapter: str, ids: Sequence[str]) -> dict[str, Any]:
+def _defaults(place: storage.Place, chapter: str, ids: Sequence[str]) -> dict[str, Any]:
     """Defaults of the notebook: of an executed copy, else as the chapter has them now; empty where neither is there."""
     for run in ids[:5]:
         address = f"{place.folder(run)}/notebook.ipynb"

@@ -14,28 +14,8 @@ import pandas as pd
 
 from vdslib import files
 from vdslib.errors import NotebookError
-from vdslib.experiments import notebooks, runs
+from vdslib.experiments import notebooks, storage
 from vdslib.experiments.lost import in_words, is_curve, is_error
-
-__all__ = [
-    "column",
-    "differs",
-    "first_metric",
-    "flatten",
-    "is_curve",
-    "is_number",
-    "leaves",
-    "measures",
-    "ranked",
-    "recorded",
-    "report",
-    "shown",
-    "state",
-    "table",
-    "texts",
-    "varied",
-    "write",
-]
 
 # text and tables of the page as large as the words in its figures, which are made for this width
 STYLE = """
@@ -116,8 +96,8 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     result that is called as one of these or as a parameter of any run gets ``result.``. Raises NotebookError where there
     are no runs.
     """
-    place = runs.Place(out, experiment)
-    done, failed = place.read(runs.DONE), place.read(runs.FAILED)
+    place = storage.Place(out, experiment)
+    done, failed = place.read(storage.DONE), place.read(storage.FAILED)
     if not done and not failed:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
     parameters, results = place.read("parameters.json"), place.read("results.json")

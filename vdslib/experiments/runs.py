@@ -31,20 +31,6 @@ from vdslib.errors import NotebookError
 from vdslib.experiments import computer, handing, identity, logs, lost, notebooks, scales
 from vdslib.experiments.storage import DONE, FAILED, Place
 
-__all__ = [
-    "DONE",
-    "FAILED",
-    "Outcome",
-    "Place",
-    "Run",
-    "Subject",
-    "environment",
-    "hand_on",
-    "keep_failure",
-    "perform",
-    "subject",
-]
-
 THREADS = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",

@@ -13,8 +13,6 @@ import yaml
 from vdslib import files
 from vdslib.experiments import notebooks
 
-__all__ = ["FOLDER", "badge", "changed", "defaults", "mark", "name"]
-
 FOLDER = files.root() / "book" / "scales"  # a file for each scale
 
 

@@ -18,8 +18,6 @@ from fsspec.implementations.local import LocalFileSystem
 from vdslib import _leftovers, _sockets
 from vdslib.errors import NotebookError, ParameterError
 
-__all__ = ["DONE", "FAILED", "Place"]
-
 DONE, FAILED = "run.json", "failed.json"  # either one, written last, makes a folder a run
 
 

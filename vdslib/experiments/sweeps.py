@@ -33,12 +33,10 @@ from tqdm import tqdm
 
 from vdslib import _leftovers
 from vdslib.errors import NotebookError, ParameterError
-from vdslib.experiments import handing, runs, worker
+from vdslib.experiments import handing, runs, storage, worker
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
-
-__all__ = ["Summary", "combinations", "plan", "show", "sweep"]
 
 PARTS = ("grid", "zip", "list", "random")
 LOST = 30  # seconds without the scheduler after which a sweep gives up
@@ -272,7 +270,7 @@ def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: objec
 
 
 @contextmanager
-def _tidied(place: runs.Place) -> Iterator[None]:
+def _tidied(place: storage.Place) -> Iterator[None]:
     """Remove what killed runs left behind, from before and from within."""
     place.tidy()
     try:
@@ -283,7 +281,7 @@ def _tidied(place: runs.Place) -> Iterator[None]:
 
 def sweep(
     planned: Sequence[runs.Run],
-    place: runs.Place,
+    place: storage.Place,
     *,
     workers: int = 1,
     threads: int = 1,
@@ -338,15 +336,15 @@ def sweep(
 def _made(
     client: Client,
     waiting: list[tuple[runs.Run, int]],
-    place: runs.Place,
+    place: storage.Place,
     origin: worker.Origin,
     threads: int,
     executor: runs.Executor | None,
 ) -> Iterator[tuple[runs.Run, int, str]]:
     """Make the runs in ``waiting``, which may grow meanwhile: yields each with its attempt and its error, or empty."""
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
-    flying: dict[Future, tuple[runs.Run, int]] = {}
+    flying: dict[Future[Any], tuple[runs.Run, int]] = {}
     room, looked = 0, -math.inf
     try:
         while waiting or flying:
@@ -367,7 +365,7 @@ def _made(
         raise NotebookError(GONE) from None
 
 
-def _landed(client: Client, flying: Mapping[Future, Any]) -> list[Future]:
+def _landed(client: Client, flying: Mapping[Future[Any], Any]) -> list[Future[Any]]:
     """Futures that are over, at least one; NotebookError where the scheduler is lost before."""
     from distributed import CancelledError, wait
 
@@ -388,7 +386,7 @@ def _landed(client: Client, flying: Mapping[Future, Any]) -> list[Future]:
         return [future for future in flying if future.done()]
 
 
-def _error(future: Future, run: runs.Run, place: runs.Place) -> str:
+def _error(future: Future[Any], run: runs.Run, place: storage.Place) -> str:
     """The error of a run that is over, kept where its worker could not; empty for one that is done."""
     if future.status == "finished":
         return future.result().error

@@ -9,8 +9,6 @@ from pathlib import Path
 from vdslib.errors import NotebookError
 from vdslib.experiments import runs
 
-__all__ = ["Origin", "near", "perform"]
-
 
 @dataclass(frozen=True)
 class Origin:

@@ -3,4 +3,4 @@
 from vdslib.figures.diagrams import SYMBOLS
 from vdslib.figures.words import alternative_text, digest, number
 
-__all__ = ["SYMBOLS", "alternative_text", "digest", "number", "plots", "words"]
+__all__ = ["SYMBOLS", "alternative_text", "diagrams", "digest", "number", "plots", "words"]

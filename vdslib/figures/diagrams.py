@@ -6,8 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
-__all__ = ["SYMBOLS", "architecture", "cell"]
-
 SYMBOLS = (
     "telemetry",
     "scaling to [0, 1]",

@@ -18,26 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import SECONDLY, AutoDateLocator
 from matplotlib.figure import Figure
 
-from vdslib.figures.diagrams import SYMBOLS, architecture, cell
 from vdslib.figures.words import alternative_text, digest
-
-__all__ = [
-    "COLOURS",
-    "SYMBOLS",
-    "architecture",
-    "badge",
-    "bars",
-    "cell",
-    "figure",
-    "forecast",
-    "heatmap",
-    "histogram",
-    "loss_curves",
-    "panels",
-    "scatter",
-    "series",
-    "show",
-]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, the ones with enough contrast on white first."""

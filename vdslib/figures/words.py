@@ -16,8 +16,6 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.dates import DateLocator, num2date
 from matplotlib.figure import Figure
 
-__all__ = ["alternative_text", "digest", "number"]
-
 OVER_X = ("line", "points", "bars", "upright")  # kinds of which x is a place on the x axis
 LEAST = 0.02  # a line rises or falls where its range is a larger share of its largest value
 STEADY = 0.075  # a line stays near a value where its range is no larger a share of it

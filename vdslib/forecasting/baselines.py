@@ -20,22 +20,6 @@ from vdslib.registry import Registry
 if TYPE_CHECKING:  # scikit-learn takes a second to import: only who fits a model does
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-__all__ = [
-    "FORECASTERS",
-    "Drift",
-    "Forecasts",
-    "GradientBoosting",
-    "Oracle",
-    "Persistence",
-    "Ridge",
-    "SeasonalNaive",
-    "TrainingMean",
-    "boosted",
-    "forecasts",
-    "lagged",
-    "register",
-]
-
 
 class Forecasts(Protocol):
     """What tables and figures expect of a forecaster."""

@@ -22,8 +22,6 @@ from vdslib.forecasting.windows import Windows
 if TYPE_CHECKING:  # statsmodels is imported where it is used: it takes a second
     from statsmodels.tsa.statespace.mlemodel import MLEModel
 
-__all__ = ["ARIMA", "ETS"]
-
 _HARMONICS = 24  # that Fourier terms are chosen from: a week's reach to the third of a day
 _LONGEST_GAP = 200  # unknown rows that the filter runs through: after more it has forgotten what was before
 

@@ -20,18 +20,6 @@ from vdslib.forecasting.windows import Windows
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-__all__ = [
-    "AdaptiveConformal",
-    "BoostedQuantiles",
-    "Conformal",
-    "HasIntervals",
-    "coverage_by_time",
-    "coverage_interval",
-    "covered",
-    "quantile_levels",
-    "winkler",
-]
-
 Ends = tuple[np.ndarray, np.ndarray]
 
 

@@ -18,8 +18,6 @@ from vdslib.telemetry import COLUMNS, MEASURED
 if TYPE_CHECKING:
     from sklearn.preprocessing import MinMaxScaler
 
-__all__ = ["LEAKS", "Leak", "check_name", "check_scalers", "future_of", "refuse"]
-
 
 class Leak(NamedTuple):
     """What happens, the right way, and the functions that refuse it."""

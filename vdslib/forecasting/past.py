@@ -14,8 +14,6 @@ import numpy as np
 
 from vdslib.forecasting.windows import Windows, breaks, groups, rounds
 
-__all__ = ["History", "Series", "runs", "seasonal_error"]
-
 
 class Series(NamedTuple):
     """What is known of one node: ``rows`` [known], rising places on its grid, and the scaled ``values`` there."""

@@ -26,18 +26,6 @@ from vdslib.telemetry import NAMED, origin_of
 if TYPE_CHECKING:
     from sklearn.preprocessing import MinMaxScaler
 
-__all__ = [
-    "USAGES",
-    "Prepared",
-    "Windows",
-    "columns",
-    "default_features",
-    "divide",
-    "folds",
-    "prepare",
-    "resample",
-]
-
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
 
 

@@ -10,8 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from sklearn.preprocessing import MinMaxScaler
 
-__all__ = ["Scalers", "feature_scaler", "misfits", "target_scaler"]
-
 Scalers: TypeAlias = "tuple[MinMaxScaler, MinMaxScaler]"  # of the features, of the target
 
 _HELD = 1e-100  # the scale of a constant feature: later values stay 0, and can still be turned back

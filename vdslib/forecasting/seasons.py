@@ -15,8 +15,6 @@ from vdslib.forecasting.past import History, Series
 from vdslib.forecasting.windows import Windows
 from vdslib.telemetry import JITTER
 
-__all__ = ["find_period"]
-
 CALENDAR = {"hour": 3600, "day": 86_400, "week": 604_800}  # seconds
 _CYCLES = 3  # times that a season has to be seen
 _BETTER = 0.05  # by which the correlation of a longer season has to be higher

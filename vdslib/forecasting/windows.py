@@ -15,8 +15,6 @@ import pandas as pd
 
 from vdslib.telemetry import JITTER
 
-__all__ = ["Windows", "aligned", "breaks", "groups", "median_step"]
-
 
 @dataclass(frozen=True)
 class Windows:

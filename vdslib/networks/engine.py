@@ -24,8 +24,6 @@ from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras, tf
 from vdslib.networks.stacked import UPDATES, Tensor, by_layers, dropout_draws, unknown_part, written_out
 
-__all__ = ["History", "Job", "Settings", "Stack", "Trained", "batch_order", "kind_of"]
-
 _CALL = (
     2048  # windows in a call: enough to hide what a call costs, few enough to fit in memory at any batch size
 )
@@ -125,7 +123,9 @@ class _Program:
         how = {"jit_compile": self.written, "reduce_retracing": not self.written, "autograph": False}
         self.train, self.measure = tf.function(self._train, **how), tf.function(self._measure, **how)
 
-    def _train(self, state: State, rate: Tensor, count: Tensor, batches: tuple) -> tuple[State, Tensor]:
+    def _train(
+        self, state: State, rate: Tensor, count: Tensor, batches: tuple[Any, ...]
+    ) -> tuple[State, Tensor]:
         """Train on ``count`` batches; the new state, and for each model ``[K]`` the sum of its windows' losses."""
         x, y, share, bits = batches
 
@@ -152,7 +152,9 @@ class _Program:
         _, total, state = tf.while_loop(lambda s, *_: s < count, one, start, parallel_iterations=1)
         return state, total
 
-    def _measure(self, weights: list, others: list, x: Tensor, y: Tensor, share: Tensor) -> Tensor:
+    def _measure(
+        self, weights: list[Tensor], others: list[Tensor], x: Tensor, y: Tensor, share: Tensor
+    ) -> Tensor:
         """The sum of the windows' losses ``[K]`` with dropout off."""
         outputs, _, penalty = self.forward(weights, others, x, None)
         errors = tf.reduce_mean(tf.square(outputs - y), axis=-1) * share

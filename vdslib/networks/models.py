@@ -23,8 +23,6 @@ import numpy as np
 from vdslib.networks._tensorflow import keras, seed_everything
 from vdslib.registry import Registry
 
-__all__ = ["NETWORKS", "PRINTED_OUTPUTS", "Shape", "build", "register"]
-
 PRINTED_OUTPUTS = 3
 """The printed program ends in three outputs, whatever it is to forecast."""
 

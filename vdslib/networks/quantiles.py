@@ -9,10 +9,8 @@ import numpy as np
 
 from vdslib.forecasting import Ends, Windows, quantile_levels
 from vdslib.networks._tensorflow import keras
-from vdslib.networks.engine import Settings
-from vdslib.networks.training import Forecaster, Trained
-
-__all__ = ["PinballNetwork", "QuantileForecaster", "pinball_network"]
+from vdslib.networks.engine import Settings, Trained
+from vdslib.networks.training import Forecaster
 
 
 @keras.saving.register_keras_serializable("vdslib")

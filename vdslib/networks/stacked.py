@@ -17,8 +17,6 @@ from typing import Any
 
 from vdslib.networks._tensorflow import keras, tf
 
-__all__ = ["DERIVATIVES", "UPDATES", "by_layers", "dropout_draws", "lstm", "unknown_part", "written_out"]
-
 Tensor = Any  # TensorFlow publishes no types
 Forward = Callable[..., tuple[Tensor, list[Tensor], Tensor]]
 
@@ -33,7 +31,9 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
 """The activations known within an LSTM layer: the derivative of each, from its own output."""
 
 
-def _cell(z: Tensor, c: Tensor, squash: Callable, gate: Callable) -> tuple[Tensor, Tensor, Tensor]:
+def _cell(
+    z: Tensor, c: Tensor, squash: Callable[..., Any], gate: Callable[..., Any]
+) -> tuple[Tensor, Tensor, Tensor]:
     """One time step: the new states h and c, and what the way back needs. Gates in Keras' order i, f, g, o."""
     i, f, g, o = tf.split(z, 4, axis=-1)
     i, f, g, o = gate(i), gate(f), squash(g), gate(o)
@@ -43,7 +43,7 @@ def _cell(z: Tensor, c: Tensor, squash: Callable, gate: Callable) -> tuple[Tenso
 
 
 def _cell_back(
-    kept: Tensor, dh: Tensor, dc: Tensor, slope: Callable, gate_slope: Callable
+    kept: Tensor, dh: Tensor, dc: Tensor, slope: Callable[..., Any], gate_slope: Callable[..., Any]
 ) -> tuple[Tensor, Tensor]:
     """One time step backwards: the gradients of z and of the c before it."""
     i, f, g, o, c, out = tf.split(kept, 6, axis=-1)
@@ -66,12 +66,12 @@ def lstm(activation: str, gate: str, x: Tensor, kernel: Tensor, recurrent: Tenso
         return tf.TensorArray(x.dtype, steps, element_shape=[models, batch, size])
 
     @tf.custom_gradient
-    def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> tuple[Tensor, Callable]:
+    def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> tuple[Tensor, Callable[..., Any]]:
         rows = tf.reshape(x, [models, steps * batch, inputs])
         fed = by_time(tf.reshape(rows @ kernel + bias[:, None], [models, steps, batch, 4 * units]))
         zero = tf.zeros([models, batch, units], x.dtype)
 
-        def forth(t: Tensor, h: Tensor, c: Tensor, states: Tensor, kept: Tensor) -> tuple:
+        def forth(t: Tensor, h: Tensor, c: Tensor, states: Tensor, kept: Tensor) -> tuple[Any, ...]:
             h, c, now = _cell(fed[t] + h @ recurrent, c, squash, open_)
             return t + 1, h, c, states.write(t, h), kept.write(t, now)
 
@@ -82,7 +82,7 @@ def lstm(activation: str, gate: str, x: Tensor, kernel: Tensor, recurrent: Tenso
         def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
             arriving = by_time(upstream)
 
-            def back(t: Tensor, dh: Tensor, dc: Tensor, dzs: Tensor) -> tuple:
+            def back(t: Tensor, dh: Tensor, dc: Tensor, dzs: Tensor) -> tuple[Any, ...]:
                 dz, dc = _cell_back(kept[t], dh + arriving[t], dc, slope, open_slope)
                 return t - 1, tf.matmul(dz, recurrent, transpose_b=True), dc, dzs.write(t, dz)
 
@@ -236,7 +236,9 @@ def written_out(model: keras.Model) -> Forward:
     """
     parts = [PARTS[type(layer)](layer) for layer in model.layers]
 
-    def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
+    def forward(
+        weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None
+    ) -> tuple[Any, ...]:
         left, bits = iter(weights), None if noise is None else Bits(noise)
         x = tf.transpose(x, [0, 2, 1, 3])  # sequences are [K, T, B, features] from here on
         for part in parts:
@@ -249,7 +251,9 @@ def written_out(model: keras.Model) -> Forward:
 def by_layers(model: keras.Model) -> Forward:
     """The same function for any other network, of one model only (K = 1): Keras' own layers."""
 
-    def forward(weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None) -> tuple:
+    def forward(
+        weights: list[Tensor], states: list[Tensor], x: Tensor, noise: Tensor | None
+    ) -> tuple[Any, ...]:
         outputs, after, penalties = model.stateless_call(
             [weight[0] for weight in weights],
             [state[0] for state in states],
@@ -269,7 +273,9 @@ def dropout_draws(model: keras.Model) -> int:
     return sum(math.prod(layer.output.shape[1:]) for layer in noisy)
 
 
-def _adam(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float) -> tuple:
+def _adam(
+    w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float
+) -> tuple[Any, ...]:
     a = a + (g - a) * (1 - 0.9)
     b = b + (g * g - b) * (1 - 0.999)
     rate = (
@@ -280,13 +286,15 @@ def _adam(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor
 
 def _rmsprop(
     w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float
-) -> tuple:
+) -> tuple[Any, ...]:
     b = 0.9 * b + (1 - 0.9) * g * g
     a = momentum * a + rate * g / tf.sqrt(b + 1e-7)
     return w - a, a, b
 
 
-def _sgd(w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float) -> tuple:
+def _sgd(
+    w: Tensor, g: Tensor, a: Tensor, b: Tensor, rate: Tensor, step: Tensor, momentum: float
+) -> tuple[Any, ...]:
     a = momentum * a - rate * g
     return w + a, a, b
 

@@ -9,8 +9,6 @@ from vdslib.networks._tensorflow import keras
 from vdslib.networks.models import PRINTED_OUTPUTS
 from vdslib.networks.stacked import unknown_part
 
-__all__ = ["left_to_fit", "refuse_outputs", "refuse_shape", "refuse_state"]
-
 # Losses that compare output and target value by value, and repeat the smaller one where their shapes differ.
 _BY_VALUE = (
     "MeanSquaredError",

@@ -19,23 +19,6 @@ from vdslib.networks._tensorflow import keras, seed_everything
 from vdslib.networks.engine import History, Job, Settings, Trained
 from vdslib.networks.trainable import left_to_fit, refuse_outputs, refuse_shape, refuse_state
 
-__all__ = [
-    "OPTIMIZERS",
-    "Forecaster",
-    "History",
-    "Job",
-    "Settings",
-    "Trained",
-    "compile",
-    "cross_validate",
-    "fit",
-    "inner_tail",
-    "losses",
-    "predict",
-    "seed_everything",
-    "train",
-]
-
 OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
 """The optimisers by name, and whether each takes an argument ``momentum``."""
 

@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["LOOPBACK", "MADE_OF_OTHERS", "PARTITIONS", "SYSFS", "VIRTUAL_CARDS", "cards_to_count", "left_out"]
-
 # Discs made of others or of memory, and the paths below a multipath disc.
 MADE_OF_OTHERS = "(dm-|md|loop|z?ram|sr|fd|zd|bcache|drbd)[0-9]+|nvme[0-9]+c[0-9]+n[0-9]+"
 # xvda1 is none of them, since some virtual machines have it without an xvda

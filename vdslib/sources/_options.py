@@ -9,9 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from vdslib.errors import TelemetryError
-from vdslib.telemetry import COLUMNS, split
-
-__all__ = ["complete", "number", "split"]
+from vdslib.telemetry import COLUMNS
 
 
 def number(given: Mapping[str, str], name: str, default: float, minimum: float, origin: str) -> float:

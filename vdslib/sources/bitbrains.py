@@ -21,8 +21,6 @@ from vdslib.sources._pins import PINS
 from vdslib.sources.catalogue import pinned, register
 from vdslib.sources.traces import fetch
 
-__all__ = ["load", "raw", "read", "table"]
-
 COLUMNS = [
     "Timestamp [ms]",
     "CPU cores",

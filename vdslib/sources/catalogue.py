@@ -17,25 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from vdslib import telemetry as _telemetry
 from vdslib.errors import TelemetryError
 from vdslib.registry import Registry
 from vdslib.telemetry import GAP, JITTER, address, speaking
-from vdslib.telemetry import tables as _telemetry
-
-__all__ = [
-    "SOURCES",
-    "Source",
-    "cite",
-    "default_target",
-    "examine",
-    "files",
-    "load",
-    "named_files",
-    "pinned",
-    "read",
-    "register",
-    "sources",
-]
 
 # one letter before a colon is a drive of Windows
 NAMED = re.compile(r"([A-Za-z][\w.-]+)(?::(.*))?", re.DOTALL)

@@ -16,8 +16,6 @@ from vdslib.sources._pins import PINS
 from vdslib.sources.catalogue import pinned, register
 from vdslib.sources.traces import fetch
 
-__all__ = ["read", "windows"]
-
 FOLDER = "nab-aws/data/"
 LABELS = "nab-aws/labels/combined_windows.json"
 UNSURE = "the benchmark does not say what is measured, so the column is called value"

@@ -15,8 +15,6 @@ from vdslib.sources.catalogue import pinned, register
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import SYSTEM
 
-__all__ = ["alibaba", "azure", "google", "worldcup"]
-
 STEP = 300  # seconds between samples
 FOLDER = "datacenter-traces/"
 COPY = "A. Fernandez et al.: DataCenter Traces Datasets. Zenodo, doi:10.5281/zenodo.14564847. "

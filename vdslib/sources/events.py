@@ -46,11 +46,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
-from vdslib.sources._options import number, split
+from vdslib.sources._options import number
 from vdslib.sources.catalogue import register
-from vdslib.telemetry import SYSTEM
-
-__all__ = ["aggregate", "read", "read_log"]
+from vdslib.telemetry import SYSTEM, split
 
 COMPLETED = ("completed", "ok", "success")
 DROPPED = ("dropped", "failed", "error", "timeout")

@@ -31,10 +31,9 @@ from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
 from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count, left_out
-from vdslib.sources._options import complete, number, split
+from vdslib.sources._options import complete, number
 from vdslib.sources.catalogue import register
-
-__all__ = ["measure", "read_archive", "read_host"]
+from vdslib.telemetry import split
 
 NODE = "node-1"
 SADF_SECONDS = 120  # longest that reading an archive may take

@@ -19,8 +19,6 @@ from vdslib import files
 from vdslib.errors import TelemetryError
 from vdslib.telemetry import COLUMNS, check
 
-__all__ = ["Done", "Parse", "Task", "import_node", "record_of"]
-
 RECORD = b"vdslib"  # the key, in a partition's metadata, of what it was made from
 TIME = pa.timestamp("us", tz="UTC")
 

@@ -39,11 +39,9 @@ from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
 from vdslib.sources._devices import LOOPBACK, MADE_OF_OTHERS, PARTITIONS, VIRTUAL_CARDS, left_out
-from vdslib.sources._options import complete, number, split
+from vdslib.sources._options import complete, number
 from vdslib.sources.catalogue import register
-from vdslib.telemetry import COLUMNS
-
-__all__ = ["QUERIES", "collect", "queries", "read"]
+from vdslib.telemetry import COLUMNS, split
 
 POINTS = 10_000  # times in one request; the server refuses more than 11,000
 TIMEOUT = (5.0, 60.0)  # seconds to connect, and to wait for an answer

@@ -48,8 +48,6 @@ from vdslib.telemetry import stem
 if TYPE_CHECKING:
     import dask.dataframe as dd
 
-__all__ = ["Imported", "import_folder", "import_folder_command", "nodes", "read_node", "to_dask"]
-
 MARKER = "_store.json"  # makes a folder a store; Parquet readers skip names that begin with _ or .
 DATA = "data.parquet"
 FORMAT = 1  # raised when partitions are to be made anew, by a change of units or layout

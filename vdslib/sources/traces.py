@@ -17,8 +17,6 @@ from vdslib.errors import TelemetryError
 from vdslib.sources._pins import PINS, Pin
 from vdslib.telemetry import checksum
 
-__all__ = ["available", "cache", "fetch"]
-
 TIMEOUT = (5, 30)  # seconds for a connection, and without an answer, after which a download is given up
 
 

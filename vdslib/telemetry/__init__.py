@@ -3,12 +3,12 @@
 from vdslib.telemetry.checking import check
 from vdslib.telemetry.faults import FAULTS, faults
 from vdslib.telemetry.forms import address, speaking, split
-from vdslib.telemetry.reading import stem
+from vdslib.telemetry.reading import load, stem
 from vdslib.telemetry.repairing import GAP, JITTER, repair
 from vdslib.telemetry.repairing import inspect as validate
 from vdslib.telemetry.schema import COLUMNS, MEASURED, SCHEMA, SYSTEM, Column, data_dictionary, origin_of
 from vdslib.telemetry.tables import (
-    NAMED, check_ending, checksum, default_target, load, read, select, system_series, write,
+    NAMED, check_ending, checksum, default_target, read, select, system_series, write,
 )  # fmt: skip
 
 __all__ = [

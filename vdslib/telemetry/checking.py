@@ -22,8 +22,6 @@ from vdslib.telemetry.schema import (
     with_notes,
 )
 
-__all__ = ["check"]
-
 
 def check(frame: pd.DataFrame, origin: str = "", *, lines: bool = False) -> pd.DataFrame:
     """Check a table strictly, and return it with the types of ``SCHEMA``, sorted by node and time.

@@ -13,8 +13,6 @@ from vdslib.telemetry.forms import stated
 from vdslib.telemetry.schema import origin_of
 from vdslib.telemetry.units import Doubt, check_stated
 
-__all__ = ["FAULTS", "Fault", "Report", "Work", "faults"]
-
 
 @dataclass(frozen=True)
 class Fault:

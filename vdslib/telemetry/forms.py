@@ -20,8 +20,6 @@ from urllib.parse import quote, unquote
 
 from vdslib.errors import TelemetryError
 
-__all__ = ["OPTIONS", "Form", "Option", "add_options", "address", "parse", "speaking", "split", "stated"]
-
 SIGNS = {"tab": "\t", "\\t": "\t", "space": " "}  # signs that are awkward to type
 
 

@@ -11,8 +11,6 @@ import fsspec
 
 from vdslib.errors import TelemetryError, Way
 
-__all__ = ["Lines"]
-
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # how files of other encodings begin
 
 

@@ -8,8 +8,6 @@ import pandas as pd
 
 from vdslib.errors import Way
 
-__all__ = ["COMMA", "comma_means", "have_commas", "have_points", "plain", "ways"]
-
 COMMA = r"[+-]?\d*(?:,\d+)+(?:\.\d*)?"  # a number with a comma, whatever it means
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?"  # a number whose commas may stand between thousands
 SURELY = r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3}){2,}(?:\.\d*)?|,\d{3}\.\d*)"  # one whose commas stand nowhere else

@@ -19,8 +19,6 @@ from vdslib.telemetry.forms import stated
 from vdslib.telemetry.lines import Lines
 from vdslib.telemetry.schema import COLUMNS, NAMELESS, located, named, origin_of
 
-__all__ = ["RECORDED", "ending", "load", "stem", "trying"]
-
 RECORDED = "data/vds_data.csv"  # what ``read("recorded")`` reads, relative to the project
 # how names of files end, compressed or not; a number after a point is part of the name
 ENDING = r"(?:\.[A-Za-z]\w{0,7})?(?:\.(?:gz|bz2|xz|zip|zst))?$"

@@ -33,8 +33,6 @@ from vdslib.telemetry.schema import (
 from vdslib.telemetry.times import YEARS, Counted, counted, explaining_zone, formats, from_numbers, to_utc
 from vdslib.telemetry.units import FACTORS, PLAUSIBLE, Doubt, doubts
 
-__all__ = ["inspect", "repair"]
-
 GAP = 1.5  # a step longer than this many usual intervals is a gap
 JITTER = 0.01  # share of the usual interval by which clocks of pollers are early or late; not worth a word
 RESIZED = 0.01  # a capacity that changes by more than this share changes what percentages mean

@@ -22,24 +22,6 @@ from vdslib.errors import TelemetryError, Way
 from vdslib.telemetry import times
 from vdslib.telemetry.forms import stated
 
-__all__ = [
-    "COLUMNS",
-    "LARGEST",
-    "MEASURED",
-    "SCHEMA",
-    "SYSTEM",
-    "Column",
-    "TelemetryError",
-    "check_header",
-    "data_dictionary",
-    "is_empty",
-    "located",
-    "named",
-    "origin_of",
-    "rules",
-    "with_notes",
-]
-
 SYSTEM = "system"  # the name that the series over all nodes has in the column ``node``
 MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading, never written
 # Columns that pandas makes out of its row labels: without a name, and with one of its own.

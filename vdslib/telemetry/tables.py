@@ -18,46 +18,16 @@ import pandas as pd
 from vdslib import files
 from vdslib.errors import TelemetryError
 from vdslib.telemetry.checking import check
-from vdslib.telemetry.faults import Report, faults
 from vdslib.telemetry.reading import ending, load, trying
-from vdslib.telemetry.repairing import inspect as validate
-from vdslib.telemetry.repairing import repair
 from vdslib.telemetry.schema import (
     COLUMNS,
     MEASURED,
-    SCHEMA,
     SYSTEM,
-    Column,
-    data_dictionary,
     located,
     origin_of,
     with_notes,
 )
 from vdslib.telemetry.units import SIDE, doubts
-
-__all__ = [
-    "COLUMNS",
-    "MEASURED",
-    "SCHEMA",
-    "SYSTEM",
-    "Column",
-    "Report",
-    "TelemetryError",
-    "check",
-    "check_ending",
-    "checksum",
-    "data_dictionary",
-    "default_target",
-    "faults",
-    "load",
-    "origin_of",
-    "read",
-    "repair",
-    "select",
-    "system_series",
-    "validate",
-    "write",
-]
 
 NAMED = 5  # as many nodes are named in a warning
 

@@ -10,21 +10,6 @@ import pandas as pd
 from vdslib.errors import Way
 from vdslib.telemetry.forms import stated
 
-__all__ = [
-    "EPOCH",
-    "YEARS",
-    "Counted",
-    "Times",
-    "are_times",
-    "clear_unit",
-    "counted",
-    "explaining_zone",
-    "formats",
-    "from_format",
-    "from_numbers",
-    "to_utc",
-]
-
 YEARS = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 # Times counted from 1970: unit -> the numbers of these years.

@@ -18,8 +18,6 @@ from vdslib.telemetry.forms import stated
 from vdslib.telemetry.schema import COLUMNS
 from vdslib.telemetry.times import EPOCH
 
-__all__ = ["FACTORS", "PLAUSIBLE", "Doubt", "check_stated", "doubts"]
-
 # Canonical unit (as in COLUMNS) -> unit that may be stated -> factor from the one stated to the canonical one.
 FACTORS: dict[str, dict[str, float]] = {
     "percent": {"percent": 1, "fraction": 100},

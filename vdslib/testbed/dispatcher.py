@@ -21,8 +21,6 @@ from vdslib.errors import TestbedError
 from vdslib.testbed.node import COUNTERS, JOB, REPLY
 from vdslib.testbed.workload import CLASSES, STRATEGIES, Configuration, Jobs
 
-__all__ = ["Counters", "Dispatcher", "Tally", "system"]
-
 PATIENCE = 30.0  # seconds; a node that answers later than that is taken for dead
 
 

@@ -21,8 +21,6 @@ from vdslib.testbed.dispatcher import Dispatcher, system
 from vdslib.testbed.recorder import CORES, NODES
 from vdslib.testbed.workload import STRATEGIES, Configuration, Jobs
 
-__all__ = ["capacity", "latency", "main"]
-
 
 def _load(
     rng: np.random.Generator, seconds: float, work: float, cpu_ms: Sequence[float], shares: Sequence[float]

@@ -21,8 +21,6 @@ import threading
 import time
 from collections import deque
 
-__all__ = ["COUNTERS", "JOB", "REPLY", "Share", "receive_exactly"]
-
 # job: kind of message (0 job, 1 counters wanted, 2 set slots), number, cpu seconds, deadline (monotonic seconds),
 # memory, disc, reply and payload in KB; for kind 2 the number is the new count of slots
 JOB = struct.Struct("<BIddIIII")

@@ -26,8 +26,6 @@ from vdslib.telemetry import COLUMNS
 from vdslib.testbed.dispatcher import Counters, Dispatcher, Tally, system
 from vdslib.testbed.workload import Configuration, Jobs, exploration_plan, jobs
 
-__all__ = ["FIELDS", "Hardware", "hardware", "record", "record_async"]
-
 NODES = 4
 CORES = 0.3  # of one core, per node: four nodes and the dispatcher fit two cores with room to spare
 MEMORY_MB = 256  # allowance per node, the scale of memory_usage

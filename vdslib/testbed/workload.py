@@ -10,19 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "CLASSES",
-    "DAY",
-    "STRATEGIES",
-    "WEEK",
-    "Configuration",
-    "JobClass",
-    "Jobs",
-    "demand",
-    "exploration_plan",
-    "jobs",
-]
-
 WEEK = 1080.0  # seconds
 DAY = WEEK / 7
 
