@@ -11,7 +11,7 @@ import pytest
 import stub_runs
 from synthetic import trace_folder
 
-from vdslib import _sockets
+from vdslib import _temporary
 
 TOOLS = Path(__file__).resolve().parent.parent / "book" / "tools"
 
@@ -68,7 +68,7 @@ def test_long_paths_of_a_user_s_folders_keep_no_command_from_its_work(command, f
 )
 def test_a_folder_of_temporary_files_is_used_where_a_socket_s_path_has_room(folder, short, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", folder)
-    assert str(_sockets.short_folder()) == (folder if short else "/tmp")
-    with _sockets.in_short_folder():
-        assert tempfile.gettempdir() == str(_sockets.short_folder())
+    assert str(_temporary.short_folder()) == (folder if short else "/tmp")
+    with _temporary.in_short_folder():
+        assert tempfile.gettempdir() == str(_temporary.short_folder())
     assert tempfile.gettempdir() == folder

@@ -1,7 +1,5 @@
 """Errors that a reader can act on: each message says what is wrong and what to do. The command shows no traceback."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

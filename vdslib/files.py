@@ -1,7 +1,5 @@
 """The project's folder; files that are there whole or not at all; tables as Markdown."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence

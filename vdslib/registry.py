@@ -1,7 +1,5 @@
 """Names and what they stand for: sources, forecasters and networks, ours and a reader's own, register alike."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import importlib.util

@@ -14,7 +14,7 @@ import pytest
 import stub_runs
 from waiting import HANG, until, until_ended
 
-from vdslib import _leftovers
+from vdslib import _temporary
 from vdslib.experiments import results, sweeps
 
 PLAN = "grid: {number: [0, 1, 2, 3, 4, 5]}"
@@ -182,14 +182,14 @@ def test_what_a_killed_command_leaves_ends_by_itself_or_goes_with_the_next(argum
 
 def test_only_folders_of_processes_of_this_computer_that_are_gone_are_removed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
-    zombie = _leftovers.name("vds-a").replace(f"~{os.getpid()}~", f"~{gone.pid}~")
-    mine = _leftovers.name("vds-a")
+    zombie = _temporary.name("vds-a").replace(f"~{os.getpid()}~", f"~{gone.pid}~")
+    mine = _temporary.name("vds-a")
     other, foreign = mine.replace(str(os.getpid()), "none"), f"vds-a~elsewhere~{gone.pid}~00000000"
     names = {mine, other, foreign, "vds-a", "else" + zombie}
     for name in names | {zombie}:
         (tmp_path / name).mkdir()
     until_ended([psutil.Process(gone.pid)])
-    _leftovers.tidy(tmp_path, "vds-")
+    _temporary.tidy(tmp_path, "vds-")
     assert names <= {path.name for path in tmp_path.iterdir()} and not (tmp_path / zombie).exists()
     gone.wait()
 
@@ -201,14 +201,14 @@ def test_a_process_is_ended_with_all_that_it_started():
     )
     process = psutil.Process(subprocess.Popen([sys.executable, "-c", code]).pid)
     both = [process, *until(process.children)]
-    _leftovers.end([process])
+    _temporary.end([process])
     assert len(both) == 2
     until_ended(both)
 
 
 def test_an_interrupt_while_processes_are_ended_leaves_none_of_them_stopped(monkeypatch):
     process = psutil.Process(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]).pid)
-    monkeypatch.setattr(_leftovers, "_children", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(_temporary, "_children", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        _leftovers.end([process])
+        _temporary.end([process])
     until_ended([process])

@@ -18,8 +18,8 @@ from vdslib.forecasting import (
     FORECASTERS,
     USAGES,
     Drift,
-    History,
     Oracle,
+    Past,
     Persistence,
     Ridge,
     SeasonalNaive,
@@ -134,7 +134,7 @@ def test_the_past_is_rebuilt_from_windows():
     values = np.random.default_rng(0).random(100)
     data = cut(values, test=0.3, validation=0)
     scaled = data.y_scaler.transform(values[:, None])[:, 0]
-    past = History(data.train)
+    past = Past(data.train)
     np.testing.assert_array_equal(past.values["system"].rows, np.arange(70))
     np.testing.assert_allclose(past.values["system"].values, scaled[:70])
     np.testing.assert_array_equal(past.rows(data.test), np.arange(74, 97))
@@ -146,7 +146,7 @@ def test_the_past_is_rebuilt_from_windows():
     np.testing.assert_allclose(known[74:], scaled[74:97])
     assert np.isnan(known[70:74]).all()
     with pytest.raises(ValueError, match="before the training"):
-        History(data.test).rows(data.train)
+        Past(data.test).rows(data.train)
 
 
 def test_runs_end_at_gaps_and_nodes():

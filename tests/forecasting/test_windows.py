@@ -14,7 +14,7 @@ from vdslib.evaluation import losses
 from vdslib.forecasting import (
     ETS,
     AdaptiveConformal,
-    History,
+    Past,
     Ridge,
     SeasonalNaive,
     Windows,
@@ -125,7 +125,7 @@ def test_figures_do_not_depend_on_when_a_node_is_polled(pair):
 
 
 def test_rows_of_the_past_are_whole_steps_of_the_node(pair):
-    past = History(pair[1].train_full)
+    past = Past(pair[1].train_full)
     for series in past.values.values():
         np.testing.assert_array_equal(np.diff(series.rows), 1)
 

@@ -3,8 +3,6 @@
 ``make tables ONLY=damage`` writes it to data/dirty_outcomes.csv.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

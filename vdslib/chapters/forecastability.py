@@ -1,7 +1,5 @@
 """Is a recording worth forecasting: can anything be learnt from it, and does its productivity move enough?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The paper (section 4) asks whether such models generalise to other systems. Here
 on each machine's own past and compared with the simple forecasters on its future.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

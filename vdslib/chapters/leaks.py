@@ -5,8 +5,6 @@ go through both, and the ledger says by how much the leaky arm's test error is l
 one that is planted for that leak.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -24,6 +22,7 @@ from vdslib.forecasting import (
     Persistence,
     Prepared,
     Ridge,
+    Scalers,
     TrainingMean,
     Windows,
     aligned,
@@ -33,7 +32,6 @@ from vdslib.forecasting import (
     prepare,
     resample,
 )
-from vdslib.forecasting.scaling import Scalers
 from vdslib.networks import Job, Settings, models, training
 from vdslib.telemetry import origin_of
 

@@ -4,8 +4,6 @@ A leak that does no harm on one recording may ruin the next. Each series here is
 gain nothing by what the leak gives away, and the leaky one much.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

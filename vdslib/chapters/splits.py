@@ -1,7 +1,5 @@
 """What a random split is worth: the same windows forecast with and without their neighbours in time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

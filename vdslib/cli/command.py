@@ -64,18 +64,15 @@ def _terminate(*_: object) -> NoReturn:
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
+    # fmt: off
     top = argparse.ArgumentParser(
         prog="vds", description="Record, forecast and study a virtual distributed system."
     )
     commands = top.add_subparsers(title="commands", dest="name", required=True, metavar="COMMAND")
     recording = commands.add_parser("record", help="run the testbed and record its telemetry")
-    recording.add_argument(
-        "--minutes", type=_minutes, default=20.0, help="length of the recording (default 20)"
-    )
+    recording.add_argument("--minutes", type=_minutes, default=20.0, help="length of the recording (default 20)")
     recording.add_argument("--out", type=Path, required=True, help="file to write, CSV")
-    recording.add_argument(
-        "--seed", type=_seed, default=0, help="seed of the demand and the exploration plan (default 0)"
-    )
+    recording.add_argument("--seed", type=_seed, default=0, help="seed of the demand and the exploration plan (default 0)")
     recording.set_defaults(command=record)
 
     importer = commands.add_parser("import", help="turn telemetry from any source into our form")
@@ -89,20 +86,14 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument("notebook", help="chapter (3-3-experiment) or path")
     listing.set_defaults(command=params)
 
-    running = commands.add_parser(
-        "run", help="run one notebook with parameters, checked before anything starts"
-    )
+    running = commands.add_parser("run", help="run one notebook with parameters, checked before anything starts")
     _add_what_to_run(running)
     running.add_argument("--force", action="store_true", help="repeat a run that is there already")
     running.set_defaults(command=run)
 
-    sweeping = commands.add_parser(
-        "sweep", help="run one notebook with many parameters, in parallel, resumable"
-    )
+    sweeping = commands.add_parser("sweep", help="run one notebook with many parameters, in parallel, resumable")
     _add_what_to_run(sweeping)
-    sweeping.add_argument(
-        "--grid", type=Path, required=True, metavar="FILE", help="YAML file: the plan of the runs"
-    )
+    sweeping.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML file: the plan of the runs")
     sweeping.add_argument("--dry-run", action="store_true", help="list the runs and estimate their time")
     sweeping.add_argument("--force", action="store_true", help="repeat runs that are there already")
     sweeping.add_argument("--workers", type=_count, help="processes (default: one for each core)")
@@ -110,9 +101,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=_count, help="threads of each run (default: cores by workers; 1 with --scheduler)"
     )
     sweeping.add_argument("--scheduler", default="", metavar="tcp://...", help="address of a Dask scheduler")
-    sweeping.add_argument(
-        "--retries", type=_seed, default=0, help="further tries of a run that fails (default 0)"
-    )
+    sweeping.add_argument("--retries", type=_seed, default=0, help="further tries of a run that fails (default 0)")
     sweeping.set_defaults(command=sweep_)
 
     showing = commands.add_parser("results", help="all runs of an experiment as one table")
@@ -121,19 +110,19 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     showing.add_argument("--parquet", type=Path, metavar="FILE", help="write the table as Parquet")
     showing.add_argument("--report", type=Path, metavar="FILE", help="write a page about the runs, HTML")
-    showing.add_argument(
-        "--metric", default="", help="result that the page ranks by (default: the first error)"
-    )
+    showing.add_argument("--metric", default="", help="result that the page ranks by (default: the first error)")
     showing.add_argument("--largest", action="store_true", help="the largest value of it is the best")
     showing.add_argument(
         "--mlflow", metavar="FOLDER", help="write the runs to MLflow: a store of files, or a server's address"
     )
     showing.set_defaults(command=results_)
+    # fmt: on
     return top
 
 
 def _add_what_to_run(command: argparse.ArgumentParser) -> None:
     """The options that ``run`` and ``sweep`` share."""
+    # fmt: off
     command.add_argument("notebook", help="chapter (3-3-experiment) or path")
     command.add_argument(
         "-p",
@@ -144,9 +133,7 @@ def _add_what_to_run(command: argparse.ArgumentParser) -> None:
         dest="given",
         help="one parameter",
     )
-    command.add_argument(
-        "-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it"
-    )
+    command.add_argument("-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it")
     command.add_argument(
         "--scale",
         choices=sorted(path.stem for path in scales.FOLDER.glob("*.yaml")),
@@ -156,6 +143,7 @@ def _add_what_to_run(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", default="runs", help="folder of experiments, or an address such as s3://... (default runs)"
     )
+    # fmt: on
 
 
 def _minutes(text: str) -> float:

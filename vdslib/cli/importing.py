@@ -12,6 +12,13 @@ from vdslib.telemetry import forms
 if TYPE_CHECKING:
     import pandas as pd
 
+# options of two words each, which may be repeated: where they are kept, the words, and what they say
+PAIRS = {
+    "--column": ("columns", ("OURS", "THEIRS"), "a column of a file that has another name"),
+    "--policy": ("policies", ("FAULT", "POLICY"), "repair, this fault by another policy than its default"),
+    "--unit": ("units", ("COLUMN", "UNIT"), "repair, this column being in another unit than ours"),
+}
+
 
 def add_options(importing: argparse.ArgumentParser) -> None:
     """The options of the command."""
@@ -25,37 +32,14 @@ def add_options(importing: argparse.ArgumentParser) -> None:
         required=True,
         help="file to write: .csv, .csv.gz or .parquet; for a folder, the store",
     )
-    importing.add_argument(
-        "--column",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("OURS", "THEIRS"),
-        dest="columns",
-        help="a column of a file that has another name",
-    )
     forms.add_options(importing)
     importing.add_argument(
         "--repair", action="store_true", help="repair damage by the default policies, and report it"
     )
-    importing.add_argument(
-        "--policy",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("FAULT", "POLICY"),
-        dest="policies",
-        help="repair, this fault by another policy than its default",
-    )
-    importing.add_argument(
-        "--unit",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("COLUMN", "UNIT"),
-        dest="units",
-        help="repair, this column being in another unit than ours",
-    )
+    for option, (kept, pair, meaning) in PAIRS.items():
+        importing.add_argument(
+            option, nargs=2, action="append", default=[], metavar=pair, dest=kept, help=meaning
+        )
     importing.add_argument(
         "--interval",
         type=float,
@@ -91,7 +75,10 @@ def _perform(options: argparse.Namespace) -> None:
         raise TelemetryError(
             f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
         )
-    frame = _repaired(options) if _repairs(options) else _read(options)
+    if _repairs(options):
+        frame = _repaired(options)
+    else:
+        frame = sources.read(options.source, dict(options.columns), **options.form)
     try:
         telemetry.write(frame, options.out)
     except OSError as error:
@@ -103,13 +90,6 @@ def _perform(options: argparse.Namespace) -> None:
         f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
         f"target {sources.default_target(frame)}"
     )
-
-
-def _read(options: argparse.Namespace) -> pd.DataFrame:
-    """The telemetry of a source, checked."""
-    from vdslib import sources
-
-    return sources.read(options.source, dict(options.columns), **options.form)
 
 
 def _repairs(options: argparse.Namespace) -> bool:

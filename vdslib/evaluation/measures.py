@@ -5,8 +5,6 @@ Errors are on the scale of their arguments: scaled data give the paper's MSE on 
 which every figure and every number of the book comes; ``vdslib.evaluation.significance`` says what its differences are worth.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 

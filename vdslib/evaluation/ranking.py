@@ -1,7 +1,5 @@
 """The table of models: every registered forecaster, and networks beside them, fitted, judged and compared."""
 
-from __future__ import annotations
-
 import inspect
 import time
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ All work on a table of losses [times, models] (``losses``): one value for each m
 seeds and steps, so that nodes that rise and fall together are not counted as independent evidence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What the report about an experiment draws: effects of parameters, best settings, curves."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Results that chapters hand on to later ones: a JSON file for each chapter, in a folder."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

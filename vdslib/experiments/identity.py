@@ -4,17 +4,21 @@ The build records what a notebook really opened and compares that alone (``book/
 before it starts, so that everything counts that it may open: ``of_project``, ``own_code`` and ``modules_beside``.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import joblib
 
 from vdslib.registry import KINDS, variable
 
@@ -135,3 +139,35 @@ def modules_beside(*folders: Path) -> list[str]:
         files = [*folder.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
         found += [f"{file.relative_to(folder).as_posix()} {of_file(file)}" for file in sorted(files)]
     return found
+
+
+@functools.cache
+def computer(project: Path) -> dict[str, Any]:
+    """What this process runs on, as each run keeps it: versions, platform, processor, cores and commit, none of which changes while a process lives."""
+    versions = {found.name: found.version for found in importlib.metadata.distributions()}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": joblib.cpu_count(),
+        "commit": _git(project, "rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git(project, "status", "--porcelain", "--untracked-files=no")),
+        "packages": dict(sorted(versions.items())),
+    }
+
+
+def _processor() -> str:
+    """The name of the processor."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file() and (found := re.search(r"model name\s*:\s*(.*)", information.read_text())):
+        return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _git(project: Path, *arguments: str) -> str:
+    """What git says about the project's folder; empty where it is not under git."""
+    command = ["git", "-C", str(project), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

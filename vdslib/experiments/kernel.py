@@ -1,7 +1,5 @@
 """The kernel that notebooks run in when a program runs them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -15,7 +13,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Dict, Unicode
 from traitlets.config import Config
 
-from vdslib import _leftovers, _sockets
+from vdslib import _temporary
 
 
 class Kernel(AsyncKernelManager):
@@ -52,15 +50,15 @@ class Kernel(AsyncKernelManager):
 @contextmanager
 def folder() -> Iterator[Path]:
     """A folder for a kernel's sockets, short enough for their paths; it and the kernel are gone afterwards."""
-    temporary = _sockets.short_folder()
-    _leftovers.tidy(temporary, "vds-")
-    made = temporary / _leftovers.name("vds-kernel")
+    temporary = _temporary.short_folder()
+    _temporary.tidy(temporary, "vds-")
+    made = temporary / _temporary.name("vds-kernel")
     made.mkdir(mode=0o700)
     try:
         yield made
     finally:
         # a kernel that was interrupted while it started has nobody else to end it
-        _leftovers.end([child for child in psutil.Process().children() if _belongs(child, made)])
+        _temporary.end([child for child in psutil.Process().children() if _belongs(child, made)])
         shutil.rmtree(made, ignore_errors=True)
 
 

@@ -1,7 +1,5 @@
 """The log of each run: what papermill reports about it, though threads of one process make several runs at once."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterator

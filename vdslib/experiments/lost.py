@@ -1,7 +1,5 @@
 """Errors that a run recorded and that are no numbers: what is left where a network diverged."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The package ``mlflow-skinny`` is optional and needed here alone; MLflow keeps it
 alone who ask for it, so this module does.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -7,8 +7,6 @@ papermill replaces all come from it. The meaning may end in an agreed form that 
 for a file that must be there, unless the value is the default.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import io

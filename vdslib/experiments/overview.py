@@ -1,10 +1,7 @@
 """What the report about an experiment says: what was run, where it came from, how far to trust it, what failed."""
 
-from __future__ import annotations
-
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,9 +9,11 @@ import pandas as pd
 from vdslib.errors import NotebookError
 from vdslib.experiments import notebooks, results, scales, storage
 from vdslib.experiments.effects import FEW, one_at_a_time
+from vdslib.experiments.identity import digest
 from vdslib.figures import number
 
-PACKAGES = ("tensorflow", "numpy", "scikit-learn")  # their versions are told even where all runs agree
+# what is told even where all runs agree
+ALWAYS = ("code", "python", "processor", "threads", "data", "tensorflow", "numpy", "scikit-learn")
 
 
 def as_html(frame: pd.DataFrame) -> str:
@@ -36,58 +35,31 @@ def failures(failed: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).sort_values("runs", ascending=False, ignore_index=True)
 
 
-def origin(experiment: str, out: str, frame: pd.DataFrame) -> list[str]:
-    """Sentences on what the runs came from: scale, code, versions, computer, and whether they differ in it."""
+def origin(experiment: str, out: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """What the runs came from: their scale in a sentence, and a table with the number of runs for each ``value`` of
+    code, versions, processor, threads and data; packages beside ``ALWAYS`` are in it where runs differ in them."""
     place = storage.Place(out, experiment)
-    environments = place.read("environment.json")
-    sentences = [_scale(place, frame)]
-    known = list(environments.values())
-    if not known:
-        return [*sentences, "No run kept what it ran on."]
-    commits = [
-        (each.get("commit", "")[:7] or "no commit")
-        + (" with uncommitted changes" if each.get("uncommitted_changes") else "")
-        for each in known
+    known = [_facts(each) for each in place.read("environment.json").values()]
+    known += [{}] * (len(frame) - len(known))
+    facts = pd.DataFrame(known).fillna("unknown")
+    rows = [
+        {"what": name, "value": value, "runs": count}
+        for name in facts
+        if name in ALWAYS or facts[name].nunique() > 1
+        for value, count in facts[name].value_counts().items()
     ]
-    sentences.append(_counted("Code", commits))
-    sentences.append(_counted("Python", [each.get("python", "unknown") for each in known]))
-    packages = [each.get("packages", {}) for each in known]
-    differing = sorted(
-        name
-        for name in set().union(*packages)
-        if len({found.get(name) for found in packages}) > 1 and name != "vdslib"
-    )
-    same = [
-        f"{name} {packages[0][name]}" for name in PACKAGES if name in packages[0] and name not in differing
-    ]
-    sentences.append(f"Packages: {', '.join(same)}." if same else "")
-    for name in differing[:5]:
-        sentences.append(_counted(name, [str(found.get(name, "none")) for found in packages]))
-    sentences.append(
-        f"**Packages that differ between runs: {len(differing)}.**"
-        if differing
-        else "No package differs between runs."
-    )
-    sentences.append(_counted("Processor", [each.get("processor", "unknown") for each in known]))
-    sentences.append(_counted("Threads", [str(each.get("threads", "unknown")) for each in known]))
-    data = [json.dumps(each.get("data", {}), sort_keys=True) for each in known]
-    sentences.append(
-        "**The data differ between runs.**" if len(set(data)) > 1 else "All runs had the same data."
-    )
-    missing = len(frame) - len(known)
-    sentences.append(f"Runs that kept nothing of this: {missing}." if missing > 0 else "")
-    return [sentence for sentence in sentences if sentence]
+    return _scale(place, frame), pd.DataFrame(rows, columns=["what", "value", "runs"])
 
 
-def _counted(name: str, values: Sequence[str]) -> str:
-    counts = Counter(values).most_common()
-    if len(counts) == 1:
-        return f"{name}: {counts[0][0]}."
-    return (
-        f"**{name} differs**: "
-        + ", ".join(f"{value} ({count} of {len(values)})" for value, count in counts)
-        + "."
-    )
+def _facts(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What a run kept of where it ran, a text each; data by a digest of its digests."""
+    changed = " with uncommitted changes" if environment.get("uncommitted_changes") else ""
+    return {
+        "code": (environment.get("commit", "")[:7] or "no commit") + changed,
+        **{name: str(environment.get(name, "unknown")) for name in ("python", "processor", "threads")},
+        "data": digest(json.dumps(environment.get("data", {}), sort_keys=True))[:7],
+        **{name: version for name, version in environment.get("packages", {}).items() if name != "vdslib"},
+    }
 
 
 def _scale(place: storage.Place, frame: pd.DataFrame) -> str:

@@ -1,7 +1,5 @@
 """The runs of an experiment as one tidy table: a row for each run, its parameters, results and state in columns."""
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

@@ -6,8 +6,6 @@ Its folder ``RUNS/EXPERIMENT/ID`` holds ``notebook.ipynb`` (executed), ``paramet
 ``failed.json`` in its place.
 """
 
-from __future__ import annotations
-
 import base64
 import functools
 import json
@@ -28,7 +26,7 @@ import joblib
 
 from vdslib import files
 from vdslib.errors import NotebookError
-from vdslib.experiments import computer, handing, identity, logs, lost, notebooks, scales
+from vdslib.experiments import handing, identity, logs, lost, notebooks, scales
 from vdslib.experiments.storage import DONE, FAILED, Place
 
 THREADS = (
@@ -313,7 +311,7 @@ def environment(run: Run, threads: int = 0) -> dict[str, Any]:
     seeds = {name: value for name, value in run.parameters.items() if "seed" in name}
     root = files.root()
     data = {path.name: identity.of_file(path) for path in sorted((root / "data").glob("*"))}
-    return computer.describe(root) | {
+    return identity.computer(root) | {
         "threads": threads or joblib.cpu_count(),
         "data": data | {path: value for path, value in run.files.items() if value},
         "seeds": seeds,

@@ -1,7 +1,5 @@
 """Scales: parameters of all notebooks for one purpose, and the badge of a page that was not made at the default one."""
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Mapping

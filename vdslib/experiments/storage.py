@@ -1,7 +1,5 @@
 """Where runs are kept: a folder, or an address that fsspec knows, in which a run is there whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -15,7 +13,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from vdslib import _leftovers, _sockets
+from vdslib import _temporary
 from vdslib.errors import NotebookError, ParameterError
 
 DONE, FAILED = "run.json", "failed.json"  # either one, written last, makes a folder a run
@@ -83,9 +81,9 @@ class Place:
         """A folder to prepare a run in, gone afterwards unless it was published."""
         if self.local:
             # beside its last place, so that one renaming publishes it
-            folder = Path(self.path) / _leftovers.name(f".{name}")
+            folder = Path(self.path) / _temporary.name(f".{name}")
         else:
-            folder = Path(tempfile.gettempdir()) / _leftovers.name("vds-run")
+            folder = Path(tempfile.gettempdir()) / _temporary.name("vds-run")
         try:
             folder.mkdir(parents=True, mode=0o700)
         except OSError as error:
@@ -101,7 +99,7 @@ class Place:
         if self.local:
             for path in folder.rglob("*"):
                 _onto_disc(path)
-            _replace(Path(target), folder, aside=Path(self.path) / _leftovers.name(f".{name}"))
+            _replace(Path(target), folder, aside=Path(self.path) / _temporary.name(f".{name}"))
             return
         if self.files.exists(target):
             self.files.rm(target, recursive=True)
@@ -117,9 +115,9 @@ class Place:
     def tidy(self) -> None:
         """Remove what killed runs of this computer left behind."""
         if self.local:
-            _leftovers.tidy(Path(self.path), ".")
-        for temporary in {Path(tempfile.gettempdir()), _sockets.short_folder()}:
-            _leftovers.tidy(temporary, "vds-")
+            _temporary.tidy(Path(self.path), ".")
+        for temporary in {Path(tempfile.gettempdir()), _temporary.short_folder()}:
+            _temporary.tidy(temporary, "vds-")
 
 
 def _onto_disc(path: Path) -> None:

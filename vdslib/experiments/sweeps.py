@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from tqdm import tqdm
 
-from vdslib import _leftovers
+from vdslib import _temporary
 from vdslib.errors import NotebookError, ParameterError
 from vdslib.experiments import handing, runs, storage, worker
 
@@ -266,7 +266,7 @@ def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: objec
         return
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
-    _leftovers.end([psutil.Process(nanny.pid) for nanny in cluster.workers.values() if nanny.pid])
+    _temporary.end([psutil.Process(nanny.pid) for nanny in cluster.workers.values() if nanny.pid])
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """What a worker of a sweep does, which may be on another computer or in another folder than the sweep."""
 
-from __future__ import annotations
-
 import socket
 from dataclasses import dataclass
 from pathlib import Path

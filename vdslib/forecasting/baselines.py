@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vdslib.errors import RegistryError
-from vdslib.forecasting.past import History
+from vdslib.forecasting.past import Past
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows
 from vdslib.registry import Registry
@@ -113,7 +113,7 @@ class SeasonalNaive:
         self.given, self.period = period, period or 1
 
     def fit(self, windows: Windows) -> Self:
-        self.history, self.horizon = History(windows), windows.y.shape[1]
+        self.history, self.horizon = Past(windows), windows.y.shape[1]
         self.period = self.given or find_period(windows)
         return self
 
@@ -132,7 +132,7 @@ class Drift:
     """The last value, moved on along the line from the first value known of the node to the last one."""
 
     def fit(self, windows: Windows) -> Self:
-        self.history, self.horizon = History(windows), windows.y.shape[1]
+        self.history, self.horizon = Past(windows), windows.y.shape[1]
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from vdslib.forecasting.baselines import register
-from vdslib.forecasting.past import History, Series
+from vdslib.forecasting.past import Past, Series
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows
 
@@ -47,7 +47,7 @@ class _StateSpace(abc.ABC):
         """Estimate season and parameters for each node, on its last ``most`` known rows at most."""
         from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-        self.history, self.horizon = History(windows), windows.y.shape[1]
+        self.history, self.horizon = Past(windows), windows.y.shape[1]
         self.period = self.given or find_period(windows)
         for node, series in self.history.values.items():
             late = Series(series.rows[-self.most :], series.values[-self.most :])

@@ -6,14 +6,14 @@ each [samples, horizon], scaled. Like a forecast it must not look at ``windows.y
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from vdslib.forecasting.baselines import Forecasts, boosted, forecasts, lagged
-from vdslib.forecasting.past import History
+from vdslib.forecasting.past import Past
 from vdslib.forecasting.preparation import folds
 from vdslib.forecasting.windows import Windows
 
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
 Ends = tuple[np.ndarray, np.ndarray]
-
-
-class HasIntervals(Forecasts, Protocol):
-    """A forecaster that says how sure it is."""
-
-    def interval(self, windows: Windows, coverage: float) -> Ends:
-        """Lower and upper ends [samples, horizon], scaled, that shall hold a share ``coverage`` of the targets."""
-        ...
 
 
 def covered(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
@@ -121,7 +113,7 @@ class AdaptiveConformal(Conformal):
         self.gamma = gamma
 
     def calibrate(self, windows: Windows) -> Self:
-        self.history = History(windows)
+        self.history = Past(windows)
         # in time over all nodes, so that the earliest scores are the first to go
         return super().calibrate(windows.take(np.argsort(windows.moments(), kind="stable")))
 

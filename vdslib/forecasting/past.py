@@ -6,8 +6,6 @@ where nothing is known there is no entry, so that long gaps cost nothing. What w
 row (their ``y``) is taken from training windows only.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +44,7 @@ class Series(NamedTuple):
         return values, places
 
 
-class History:
+class Past:
     """What is known of the target after training, by node: ``values``, node to ``Series``.
 
     ``spacing``: node to the time from row to row. Row 0 is about the earliest moment known of any node.
@@ -136,7 +134,7 @@ def seasonal_error(windows: Windows, period: int = 1) -> dict[Any, float]:
     The scale of MASE (Hyndman and Koehler 2006); NaN where no two known values lie a season apart.
     """
     result = {}
-    for node, series in History(windows).values.items():
+    for node, series in Past(windows).values.items():
         errors = np.abs(series.values - series.at(series.rows - period))
         known = errors[np.isfinite(errors)]
         result[node] = float(known.mean()) if len(known) else float("nan")

@@ -3,15 +3,13 @@
 All work is in proportion to the known rows, n log n, however long the gaps between them are.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from vdslib.forecasting.past import History, Series
+from vdslib.forecasting.past import Past, Series
 from vdslib.forecasting.windows import Windows
 from vdslib.telemetry import JITTER
 
@@ -37,7 +35,7 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
     Of two the shorter counts, unless the longer one's correlation is higher by 0.05. Nodes measured at different steps
     have no season in rows: a warning says so, and the answer is 1.
     """
-    history = History(windows)
+    history = Past(windows)
     steps = [history.spacing[node] for node in history.values]
     if max(steps) - min(steps) > JITTER * min(steps):
         shortest, longest = (step / np.timedelta64(1, "s") for step in (min(steps), max(steps)))

@@ -9,8 +9,6 @@ loops included, to machine code. What comes out are plain Keras models, and earl
 B windows in a batch.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
@@ -69,7 +67,7 @@ class Job:
     """One network to train: what builds it (a function of the seed), on what, how, from which seed.
 
     ``validation`` is watched for early stopping and never trained on. ``name`` tells jobs apart in tables. ``leak`` names
-    the leak of ``guards.LEAKS`` that is wanted, if any.
+    the leak of ``forecasting.LEAKS`` that is wanted, if any.
     """
 
     build: Callable[[int], keras.Model]

@@ -12,8 +12,6 @@
 Another joins by ``register``, above a function of a ``Shape`` that returns the layers after the input.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ derivative is written out, which gathers the gradient of the recurrent weights i
 The shapes: K models, T time steps, B windows in a batch. Sequences are ``[K, T, B, features]``.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Before a network is trained: who can train it, and does its output fit the targets?"""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vdslib.forecasting import Windows

@@ -19,12 +19,17 @@ from vdslib.networks._tensorflow import keras, seed_everything
 from vdslib.networks.engine import History, Job, Settings, Trained
 from vdslib.networks.trainable import left_to_fit, refuse_outputs, refuse_shape, refuse_state
 
-OPTIMIZERS = {"adam": False, "rmsprop": True, "sgd": True}
-"""The optimisers by name, and whether each takes an argument ``momentum``."""
+# optimisers by name, and whether each takes an argument ``momentum``
+OPTIMIZERS = {
+    "adam": (keras.optimizers.Adam, False),
+    "rmsprop": (keras.optimizers.RMSprop, True),
+    "sgd": (keras.optimizers.SGD, True),
+}
 
 _STEPS_A_CALL = 256  # training steps that TensorFlow runs before it returns to Python
 # Weights from which on a network fills a core; a stack of smaller ones is faster than one after the other.
 _FILLS_A_CORE = 16_384
+_FITTED = ("epochs", "batch_size", "patience", "shuffle", "restore_best")  # settings that ``fit`` takes
 _LARGE_BATCH = 4096  # for passes without training, where the batch size changes nothing but the speed
 
 
@@ -38,15 +43,11 @@ def compile(
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; valid are {', '.join(OPTIMIZERS)}")
-    if momentum and not OPTIMIZERS[optimizer]:
+    chosen, has_momentum = OPTIMIZERS[optimizer]
+    if momentum and not has_momentum:
         raise ValueError(
             f"{optimizer} takes no momentum, beta_1 has its place: set momentum to 0, or take sgd or rmsprop"
         )
-    chosen = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }[optimizer]
     extra = {"momentum": momentum} if momentum else {}
     # XLA makes these small networks slower here; several steps a call save most of the overhead.
     model.compile(
@@ -148,7 +149,8 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
             said.add(remark)
             print(remark)
         if by_fit:
-            done.history = _fit_as_asked(job, done.model)
+            given = {name: getattr(job.settings, name) for name in _FITTED}
+            done.history = fit(done.model, job.train, job.validation, seed=job.seed, leak=job.leak, **given)
         else:
             kinds.setdefault(engine.kind_of(job, done.model) or f"alone {number}", []).append((job, done))
     _train_stacks([engine.Stack(part) for members in kinds.values() for part in _dealt(members)])
@@ -205,22 +207,6 @@ def _built(job: Job) -> keras.Model:
     refuse_state(model)
     refuse_outputs(model, job.train)
     return model
-
-
-def _fit_as_asked(job: Job, model: keras.Model) -> History:
-    how = job.settings
-    return fit(
-        model,
-        job.train,
-        job.validation,
-        epochs=how.epochs,
-        batch_size=how.batch_size,
-        patience=how.patience,
-        seed=job.seed,
-        shuffle=how.shuffle,
-        restore_best=how.restore_best,
-        leak=job.leak,
-    )
 
 
 def _dealt(jobs: list[tuple[Job, Trained]]) -> list[list[tuple[Job, Trained]]]:

@@ -3,8 +3,6 @@
 The forms are regular expressions that Python and Prometheus read alike; a name matches as a whole.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

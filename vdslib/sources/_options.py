@@ -1,7 +1,5 @@
 """What the adapters share: options behind a ``?``, and rows in which something was not measured."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping

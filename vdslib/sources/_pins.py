@@ -1,7 +1,5 @@
 """The pinned files of ``vdslib.sources.traces``: name, address at one commit, SHA-256."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 GITHUB = "https://raw.githubusercontent.com/"

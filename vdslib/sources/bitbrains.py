@@ -5,8 +5,6 @@ usage may exceed 100%, memory usage the capacity; a machine that is shut down re
 its memory usage and its clock are empty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ the name of a source with what it shall read (``bitbrains:2013-8/332``), or the 
 A source joins by ``register``; columns that it cannot measure are absent, never filled with zeros.
 """
 
-from __future__ import annotations
-
 import difflib
 import glob
 import os
@@ -14,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -63,7 +62,7 @@ class Source:
     name: str
     title: str
     read: Callable[[str], pd.DataFrame]
-    default_target: str
+    default_target: str = ""
     citation: str = ""
     terms: str = ""
     example: str = ""
@@ -79,19 +78,10 @@ SOURCES: Registry[Source] = Registry("source", [f"vdslib.sources.{name}" for nam
 
 
 def register(
-    name: str,
-    *,
-    title: str,
-    default_target: str = "",
-    citation: str = "",
-    terms: str = "",
-    example: str = "",
-    load: Callable[[str], pd.DataFrame] | None = None,
-    header: str = "",
-    files: Callable[[str], list[Path] | None] = named_files,
-    check: Callable[[str], object] | None = None,
+    name: str, **described: Any
 ) -> Callable[[Callable[[str], pd.DataFrame]], Callable[[str], pd.DataFrame]]:
-    """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``, as ``Source`` describes it.
+    """Decorator: make a function ``read(rest: str) -> DataFrame`` the source ``name``; ``described`` has the other
+    fields of ``Source``, of which ``title`` is needed.
 
     A name that another module holds already is a RegistryError; the same module may register again, as a notebook's
     cell that runs twice does. A reader's own sources are in the files that the variable VDS_SOURCES names.
@@ -100,11 +90,9 @@ def register(
         raise ValueError(f"{name!r} cannot name a source: take letters, digits, dot, dash and underscore")
 
     def add(function: Callable[[str], pd.DataFrame]) -> Callable[[str], pd.DataFrame]:
-        shown = example or f"{name}:"
-        source = Source(
-            name, title, function, default_target, citation, terms, shown, load, header, files, check
+        SOURCES.add(
+            name, Source(name, read=function, **{"example": f"{name}:", **described}), function.__module__
         )
-        SOURCES.add(name, source, function.__module__)
         return function
 
     return add

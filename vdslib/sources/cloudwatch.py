@@ -5,8 +5,6 @@ the files where these leave no doubt. Bytes stay bytes in columns of their own, 
 were counted.
 """
 
-from __future__ import annotations
-
 import json
 
 import pandas as pd

@@ -5,8 +5,6 @@ Times of the data centres are relative: their first sample is put at 1970-01-01.
 schema keep the name and the unit of their file.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

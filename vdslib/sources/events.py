@@ -34,8 +34,6 @@ An interval without a line has zero jobs, since a log is complete; the first and
 last as far back as requests take, since those that run when a log ends are not in it.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import dataclass

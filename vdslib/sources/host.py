@@ -10,8 +10,6 @@ without bonds, bridges, tunnels and the cards of containers, whose bytes pass th
 out. The node is called node-1; no name of host or user is kept.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

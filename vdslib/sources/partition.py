@@ -1,9 +1,6 @@
 """One partition of a store: read the files of a node, check them, join them in order of time, write Parquet."""
 
-from __future__ import annotations
-
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -159,7 +156,7 @@ def _sound(table: pa.Table) -> bool:
         if column.kind == "number":
             low, high = (np.fmin, np.fmax) if column.may_be_empty else (np.minimum, np.maximum)
             # NaN, which is an empty value, passes fmin and fmax only; elsewhere it makes the comparison false
-            if not (low.reduce(array) >= 0 and high.reduce(array) <= min(column.maximum, sys.float_info.max)):
+            if not (low.reduce(array) >= 0 and high.reduce(array) <= column.maximum):
                 return False
     return True
 

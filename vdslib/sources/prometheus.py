@@ -20,8 +20,6 @@ number is a gap. What the server says of its answer, such as that it is partial,
 Reference: [HTTP API](https://prometheus.io/docs/prometheus/latest/querying/api/) of Prometheus.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -39,7 +39,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from vdslib import _sockets, files
+from vdslib import _temporary, files
 from vdslib.errors import TelemetryError
 from vdslib.sources import bitbrains
 from vdslib.sources.partition import Done, Parse, Task, import_node, record_of
@@ -321,7 +321,7 @@ def _in_processes(work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int
     # a server of their own, since that imports pandas and pyarrow once for all of them.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vdslib.sources.partition", "vdslib.sources.bitbrains"])
-    with _sockets.in_short_folder():
+    with _temporary.in_short_folder():
         forkserver.ensure_running()
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent)
     try:

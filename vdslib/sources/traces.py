@@ -4,8 +4,6 @@ None of their rows is part of the project. Where the variable VDS_TRACES names a
 alone, with the same checks, and nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import tempfile

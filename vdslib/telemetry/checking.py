@@ -1,7 +1,5 @@
 """The strict check that every table of telemetry passes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa

@@ -1,7 +1,5 @@
 """Damage in telemetry by name: what it is, what can be done about it, and how it is noted and reported."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ One table serves all who state them: Python (``read("a.csv", separator=";")``), 
 what follows a file's name (``a.csv?separator=;&decimal=,``). Messages name an option as their reader states it.
 """
 
-from __future__ import annotations
-
 import argparse
 import difflib
 import re

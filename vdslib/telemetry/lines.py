@@ -1,7 +1,5 @@
 """The lines of a text file one by one, where its table does not show what is wrong with them."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass

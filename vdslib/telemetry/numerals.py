@@ -1,7 +1,5 @@
 """Numbers as texts write them: with a comma or a point before decimals, with a sign between thousands or none."""
 
-from __future__ import annotations
-
 import re
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """A file of telemetry as a table: text or Parquet, with our names for its columns, values as they are."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import warnings

@@ -6,8 +6,6 @@ without guessing is an error with a remedy. A gap stays a gap: no row is made up
 chosen for irregular sampling, which interpolates between neighbours at most ``limit`` intervals apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial

@@ -6,8 +6,6 @@ declaration of all of it, from which the schema, the aggregation over nodes and 
 source that cannot measure an optional column leaves the column out; nothing is filled with zeros.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -27,9 +25,8 @@ MISSPELT = {"system_prodactivity": "system_productivity"}  # accepted on reading
 # Columns that pandas makes out of its row labels: without a name, and with one of its own.
 NAMELESS = r"Unnamed: \d+(?:_level_\d+)?(?:\.\d+)?|__index_level_\d+__|"
 LABELS = r"index|level_\d+"
-LARGEST = (
-    1e15  # no measurement is larger; whole numbers are exact up to here, and sums and squares stay finite
-)
+# no measurement is larger; whole numbers are exact up to here, sums and squares stay finite
+LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Column:
     kind: str = "number"
     required: bool = False
     may_be_empty: bool = False
-    maximum: float = np.inf
+    maximum: float = LARGEST
     over_nodes: str = ""
 
 
@@ -98,11 +95,10 @@ def rules(column: Column) -> dict[str, Callable[[pd.Series], pd.Series]]:
         return {"is neither 0 nor 1": lambda s: s.notna() & ~s.isin([0, 1])}
     if column.kind not in ("number", "count"):
         return {}
-    most = min(column.maximum, LARGEST)
     broken: dict[str, Callable[[pd.Series], pd.Series]] = {
         "is negative": lambda s: s < 0,
         "is infinite": np.isinf,
-        f"is above {most:.15g}": lambda s: (s > most) & np.isfinite(s),
+        f"is above {column.maximum:.15g}": lambda s: (s > column.maximum) & np.isfinite(s),
     }
     if column.kind == "count":
         broken["is not a whole number"] = lambda s: np.isfinite(s) & (s % 1 != 0)

@@ -4,8 +4,6 @@ The schema is declared in ``schema``, a file becomes a table in ``reading``, wha
 ``repair``; all are offered here too.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import warnings

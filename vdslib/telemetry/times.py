@@ -1,7 +1,5 @@
 """Times as files have them: with an offset, without one, or counted as numbers; and what they are in UTC."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

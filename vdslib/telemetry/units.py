@@ -4,8 +4,6 @@ A unit is converted where it is stated and doubted where the numbers do not fit 
 numbers alone cannot tell stays unseen: a quiet machine measured in bytes looks like a busy one in KB.
 """
 
-from __future__ import annotations
-
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

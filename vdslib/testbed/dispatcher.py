@@ -3,8 +3,6 @@
 The load is open-loop: a job is sent when its time has come, whether earlier ones are done or not.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

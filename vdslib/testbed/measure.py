@@ -3,8 +3,6 @@
 The tables committed beside the recording come from here: ``make tables ONLY=testbed``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import csv
 import itertools

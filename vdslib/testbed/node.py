@@ -7,8 +7,6 @@ The cap works as the bandwidth control of container hosts does: an allowance of 
 is spent by whatever the process does, so capacity adds up over nodes although all of them share the machine's cores.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import mmap
@@ -86,7 +84,7 @@ def working_set(size: int) -> mmap.mmap:
     return memory
 
 
-class Job:
+class Work:
     """A job as received; its working set is touched at once and held until the job is done or dropped."""
 
     def __init__(self, fields: tuple[int, int, float, float, int, int, int, int]) -> None:
@@ -130,7 +128,7 @@ class Node:
         self.share = Share(cores)
         self.slots = 1
         self.running = 0
-        self.queue: deque[Job] = deque()
+        self.queue: deque[Work] = deque()
         self.queued_work = 0.0  # CPU seconds
         self.changed = threading.Condition()
         self.sending = threading.Lock()
@@ -167,7 +165,7 @@ class Node:
         if time.monotonic() + self.queued_work / self.share.cores > deadline:
             self.send(1, number, b"")
             return
-        job = Job(fields)
+        job = Work(fields)
         with self.changed:
             self.queue.append(job)
             self.queued_work += cpu

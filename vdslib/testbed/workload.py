@@ -4,8 +4,6 @@ Both are synthetic and drawn from a seed; everything that happens afterwards is 
 18 minutes, so that five of them fit a recording of 90 minutes; a "day" is a seventh of it, about 154 seconds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
