@@ -20,7 +20,7 @@ from waiting import HANG
 from vdslib import sources, telemetry
 from vdslib.errors import TelemetryError
 from vdslib.sources import host, prometheus
-from vdslib.sources._devices import cards_to_count
+from vdslib.sources._shared import cards_to_count
 
 USAGES = ["cpu_usage", "memory_usage", "disc_usage", "network_usage"]
 SADC = next(

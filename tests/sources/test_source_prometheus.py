@@ -24,7 +24,7 @@ from waiting import HANG, until
 from vdslib import files, sources, telemetry
 from vdslib.errors import TelemetryError
 from vdslib.sources import prometheus
-from vdslib.sources._devices import cards_to_count, left_out
+from vdslib.sources._shared import cards_to_count, left_out
 
 PROGRAMS = ("prometheus", "prometheus-node-exporter")
 

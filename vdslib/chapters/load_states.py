@@ -5,10 +5,9 @@ sense together. Thresholds between the states, samplers and weights are made fro
 sampler works on flattened windows ``[samples, time steps x features]``, and never on those that judge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -43,9 +42,7 @@ class Thresholds:
     low_is_overload: bool
 
     @classmethod
-    def of(
-        cls, targets: np.ndarray, high: float, overload: float, *, low_is_overload: bool = True
-    ) -> Thresholds:
+    def of(cls, targets: np.ndarray, high: float, overload: float, *, low_is_overload: bool = True) -> Self:
         """Borders beyond which the shares ``high`` (overload included) and ``overload`` of training ``targets`` lie.
 
         TelemetryError unless 0 < overload < high < 1.
@@ -59,9 +56,7 @@ class Thresholds:
         return cls(float(beyond), float(worst), low_is_overload)
 
     @classmethod
-    def at(
-        cls, borders: Sequence[float], scaler: MinMaxScaler, *, low_is_overload: bool = True
-    ) -> Thresholds:
+    def at(cls, borders: Sequence[float], scaler: MinMaxScaler, *, low_is_overload: bool = True) -> Self:
         """Borders given in the unit of the target: where high begins, and where overload does.
 
         ``scaler`` is the target's. TelemetryError unless there are two and overload lies beyond high.
@@ -137,7 +132,7 @@ class Network:
         self.how, self.seed = how, seed
         self.losses, self.accuracies = History(), History()
 
-    def fit(self, windows: Windows, states: np.ndarray, watched: Windows, seen: np.ndarray) -> Network:
+    def fit(self, windows: Windows, states: np.ndarray, watched: Windows, seen: np.ndarray) -> Self:
         """Train on ``windows`` and their ``states``; stop early by the loss on ``watched``, whose states are ``seen``.
 
         A treatment that balances the training balances the watched loss too: else early stopping would undo it.

@@ -1,16 +1,10 @@
 """The command ``vds import``: telemetry from any source, repaired where that is asked for, in our form."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vdslib.errors import TelemetryError
 from vdslib.telemetry import forms
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # options of two words each, which may be repeated: where they are kept, the words, and what they say
 PAIRS = {
@@ -55,14 +49,12 @@ def perform(options: argparse.Namespace) -> None:
 
 
 def _perform(options: argparse.Namespace) -> None:
-    from vdslib import (
-        sources,
-        telemetry,  # take a second to import
-    )
+    from vdslib import sources, telemetry  # they take a second to import
     from vdslib.sources import store
 
+    repairs = options.repair or options.policies or options.units or options.interval is not None
     if Path(options.source).is_dir():
-        if options.columns or options.form or _repairs(options):
+        if options.columns or options.form or repairs:
             stated = "".join(f"--{name}, " for name in options.form)
             raise TelemetryError(
                 f"{options.source}: {stated}--column and repair are for single sources; a folder of trace files has the "
@@ -75,8 +67,11 @@ def _perform(options: argparse.Namespace) -> None:
         raise TelemetryError(
             f"{options.out}: there is no folder {options.out.parent}. Make it, or write elsewhere."
         )
-    if _repairs(options):
-        frame = _repaired(options)
+    if repairs:
+        raw = sources.load(options.source, dict(options.columns), **options.form)
+        policies, units = dict(options.policies), dict(options.units)
+        frame, report = telemetry.repair(raw, policies, units=units, interval=options.interval)
+        print(report)
     else:
         frame = sources.read(options.source, dict(options.columns), **options.form)
     try:
@@ -90,22 +85,3 @@ def _perform(options: argparse.Namespace) -> None:
         f"imported {options.out}: {len(frame)} row{'s'[: len(frame) > 1]} of {nodes} node{'s'[: nodes > 1]}; "
         f"target {sources.default_target(frame)}"
     )
-
-
-def _repairs(options: argparse.Namespace) -> bool:
-    """Whether an import shall repair: any of its options says so."""
-    return bool(options.repair or options.policies or options.units or options.interval is not None)
-
-
-def _repaired(options: argparse.Namespace) -> pd.DataFrame:
-    """The repaired telemetry of a source, whose report is printed."""
-    from vdslib import sources, telemetry
-
-    frame, report = telemetry.repair(
-        sources.load(options.source, dict(options.columns), **options.form),
-        dict(options.policies),
-        units=dict(options.units),
-        interval=options.interval,
-    )
-    print(report)
-    return frame

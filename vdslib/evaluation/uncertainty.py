@@ -4,11 +4,9 @@ A *statistic* is a function of mean errors, such as the skill 1 - a / b. It is t
 would move with other seeds or at another time gives its interval.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -29,8 +27,8 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def __neg__(self) -> Interval:
-        return Interval(-self.value, -self.high, -self.low)
+    def __neg__(self) -> Self:
+        return type(self)(-self.value, -self.high, -self.low)
 
 
 def over_seeds(statistic: Statistic, *values: ArrayLike) -> Interval:

@@ -4,11 +4,9 @@ Nodes are measured each at its own step and at moments of its own, seconds apart
 for a step in time, for gaps, or whether two samples share rows, asks here, and is answered node by node.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -52,7 +50,7 @@ class Windows:
         """The inputs side by side, [samples, time steps x features]."""
         return np.asarray(self.x).reshape(len(self), -1)
 
-    def take(self, index: np.ndarray | slice) -> Windows:
+    def take(self, index: np.ndarray | slice) -> Self:
         """The samples at ``index``; a run of consecutive ones stays a view."""
         chosen = as_slice(index) if isinstance(index, np.ndarray) else index
         return replace(
@@ -64,7 +62,7 @@ class Windows:
             last=self.last[chosen],
         )
 
-    def step(self, h: int) -> Windows:
+    def step(self, h: int) -> Self:
         """The same samples with one target only, h steps ahead (1 .. horizon): y is [samples, 1]."""
         if not 1 <= h <= self.y.shape[1]:
             raise ValueError(f"step {h} lies outside the horizon of {self.y.shape[1]}")

@@ -44,7 +44,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
-from vdslib.sources._options import number
+from vdslib.sources._shared import number
 from vdslib.sources.catalogue import register
 from vdslib.telemetry import SYSTEM, split
 

@@ -28,8 +28,7 @@ import psutil
 from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
-from vdslib.sources._devices import MADE_OF_OTHERS, SYSFS, cards_to_count, left_out
-from vdslib.sources._options import complete, number
+from vdslib.sources._shared import MADE_OF_OTHERS, SYSFS, cards_to_count, complete, left_out, number
 from vdslib.sources.catalogue import register
 from vdslib.telemetry import split
 

@@ -36,8 +36,15 @@ import yaml
 from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
-from vdslib.sources._devices import LOOPBACK, MADE_OF_OTHERS, PARTITIONS, VIRTUAL_CARDS, left_out
-from vdslib.sources._options import complete, number
+from vdslib.sources._shared import (
+    LOOPBACK,
+    MADE_OF_OTHERS,
+    PARTITIONS,
+    VIRTUAL_CARDS,
+    complete,
+    left_out,
+    number,
+)
 from vdslib.sources.catalogue import register
 from vdslib.telemetry import COLUMNS, split
 
