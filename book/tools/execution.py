@@ -13,10 +13,6 @@ from pathlib import Path
 import matplotlib.font_manager  # noqa: F401  # makes its cache of fonts; in a kernel a message about it would be kept
 import nbformat
 import papermill
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from traitlets import default
-from traitlets.config import Config
 
 from vdslib import files
 from vdslib.experiments import kernel
@@ -33,25 +29,6 @@ CELL_NOISE = (
     "lines_to_next_cell",
     "cell_marker",
 )
-
-
-class OwnKernelSpecs(KernelSpecManager):
-    """The kernel of every notebook is the Python that runs this, whatever kernels a user has installed."""
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
-
-
-class OwnKernel(kernel.Kernel):
-    """A kernel that talks over IPC sockets: TCP ports collide where several kernels start at once."""
-
-    @default("transport")
-    def _transport(self) -> str:
-        return "ipc"
-
-    @default("kernel_spec_manager")
-    def _kernel_specs(self) -> KernelSpecManager:
-        return OwnKernelSpecs()
 
 
 @contextmanager
@@ -93,8 +70,8 @@ def execute(
             kernel_name="python3",
             progress_bar=bar,
             request_save_on_cell_execute=False,
-            kernel_manager_class=OwnKernel,
-            config=Config({"KernelManager": {"ip": f"{folder}/kernel"}}),
+            kernel_manager_class=kernel.Kernel,
+            config=kernel.settings(folder, {}),
         )
     return normalise(executed)
 

@@ -16,9 +16,9 @@ from waiting import HANG, until
 
 from vdslib.cli import main
 from vdslib.errors import NotebookError, ParameterError
-from vdslib.experiments import results, runs, storage, sweeps, worker
+from vdslib.experiments import results, runs, storage, sweeps
 
-ORIGIN = worker.Origin
+ORIGIN = runs.Origin
 KINDS = {"window": "int", "rate": "float", "network": "str"}
 
 
@@ -311,9 +311,7 @@ def test_workers_started_in_another_folder_keep_runs_where_the_sweep_was_called(
 def test_a_worker_that_cannot_see_the_folder_of_runs_refuses_them(notebook, scheduler_elsewhere, monkeypatch):
     made, place = planned(notebook, {"grid": {"number": [0, 1]}}), storage.Place("runs", "stub")
     unseen = str(Path("unseen", "runs").resolve())
-    monkeypatch.setattr(
-        worker, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name)
-    )
+    monkeypatch.setattr(runs, "Origin", lambda folder, sign, out, name: ORIGIN(folder, unseen, unseen, name))
     summary = sweeps.sweep(made, place, scheduler=scheduler_elsewhere[0], executor=stub_runs.without_kernel)
     assert summary.done == 0 and set(summary.failed) == {run.id for run in made}
     assert all(f"does not see {unseen}: name a folder" in error for error in summary.failed.values())

@@ -8,5 +8,5 @@ __all__ = [
     "Parameter", "chapters", "check", "digest", "effects", "hand_on", "identity", "kernel", "load",
     "lost", "makers", "mlflow_export", "names_in", "notebooks", "of_file", "of_prose_and_code",
     "overview", "own_code", "parameters", "read_code", "record", "results", "runs", "scales", "storage",
-    "sweeps", "worker",
+    "sweeps",
 ]  # fmt: skip

@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Dict, Unicode
+from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
 from vdslib import _temporary
+
+
+class _ThisPython(KernelSpecManager):
+    """The kernel of every notebook is the Python that runs this, whatever kernels a user has installed."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
 class Kernel(AsyncKernelManager):
@@ -28,6 +37,10 @@ class Kernel(AsyncKernelManager):
     environment = Dict().tag(config=True)
     # file for what the kernel itself says, such as a complaint when it is ended: what cells print comes by a socket
     stderr = Unicode().tag(config=True)
+
+    @default("kernel_spec_manager")
+    def _specifications(self) -> KernelSpecManager:
+        return _ThisPython()
 
     async def _async_pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
         options["env"] = {**(options.get("env") or os.environ), **self.environment}

@@ -316,3 +316,39 @@ def environment(run: Run, threads: int = 0) -> dict[str, Any]:
         "data": data | {path: value for path, value in run.files.items() if value},
         "seeds": seeds,
     }
+
+
+# ------------------------------------------------------------------------------- on a worker of a sweep
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a sweep was called, and where its runs go: ``sign`` is a folder there while it lasts, empty for an address."""
+
+    folder: str
+    sign: str
+    out: str
+    experiment: str
+
+
+def near(run: Run) -> list[str]:
+    """Files that parameters of a run name by a path from the current folder on."""
+    named, _ = subject(run.notebook).files(run.parameters)
+    return [name for name, there in named.items() if there and not Path(name).is_absolute()]
+
+
+def perform_away(
+    run: Run, origin: Origin, relative: list[str], threads: int, executor: Executor | None
+) -> Outcome:
+    """Make a run on a worker; NotebookError where it works on another computer or folder, in which names mean else."""
+    here = f"the worker on {socket.gethostname()} in {Path.cwd()}"
+    if origin.sign and not Path(origin.sign).is_dir():
+        raise NotebookError(
+            f"{here} does not see {origin.out}: name a folder that it sees, or an address (--out s3://...)"
+        )
+    if relative and Path.cwd() != Path(origin.folder):
+        raise NotebookError(
+            f"{here} would not find what the sweep found in {origin.folder}: give {', '.join(relative)} with its whole path, "
+            "or start the worker there"
+        )
+    return perform(run, origin.out, origin.experiment, threads, executor)

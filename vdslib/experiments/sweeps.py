@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from vdslib import _temporary
 from vdslib.errors import NotebookError, ParameterError
-from vdslib.experiments import handing, runs, storage, worker
+from vdslib.experiments import handing, runs, storage
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -269,16 +269,6 @@ def _given_up(cluster: LocalCluster, kind: type[BaseException] | None, *_: objec
     _temporary.end([psutil.Process(nanny.pid) for nanny in cluster.workers.values() if nanny.pid])
 
 
-@contextmanager
-def _tidied(place: storage.Place) -> Iterator[None]:
-    """Remove what killed runs left behind, from before and from within."""
-    place.tidy()
-    try:
-        yield
-    finally:
-        place.tidy()
-
-
 def sweep(
     planned: Sequence[runs.Run],
     place: storage.Place,
@@ -303,11 +293,11 @@ def sweep(
     if not waiting:
         return summary
     terminal = sys.stderr.isatty()
+    place.tidy()  # what killed runs left behind, from before and, once the cluster is gone, from within
     with (
         # a place that cannot be written is told before any worker starts, one that workers cannot see by them
         place.workshop("sweep") as sign,
-        # after the cluster: its workers may be killed
-        _tidied(place),
+        ExitStack() as after,
         _cluster(scheduler, min(workers, len(waiting))) as client,
         tqdm(
             total=len(waiting),
@@ -317,7 +307,8 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        origin = worker.Origin(
+        after.callback(place.tidy)
+        origin = runs.Origin(
             str(Path.cwd()), str(sign) if place.local else "", place.address, place.experiment
         )
         for run, attempt, error in _made(client, waiting, place, origin, threads, executor):
@@ -337,7 +328,7 @@ def _made(
     client: Client,
     waiting: list[tuple[runs.Run, int]],
     place: storage.Place,
-    origin: worker.Origin,
+    origin: runs.Origin,
     threads: int,
     executor: runs.Executor | None,
 ) -> Iterator[tuple[runs.Run, int, str]]:
@@ -355,7 +346,7 @@ def _made(
                 run, attempt = waiting.pop()
                 key = f"{run.id}-{attempt}-{time.time_ns()}"
                 future = client.submit(
-                    worker.perform, run, origin, worker.near(run), threads, executor, key=key, pure=False
+                    runs.perform_away, run, origin, runs.near(run), threads, executor, key=key, pure=False
                 )
                 flying[future] = run, attempt
             for future in _landed(client, flying):

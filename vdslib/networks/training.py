@@ -234,13 +234,12 @@ def losses(model: keras.Model, *windows: Windows) -> list[float]:
     This is the fair comparison between parts of the data: the training loss in a history is measured with
     dropout on and while the weights still move. ValueError where outputs and targets differ in shape.
     """
-    return [_mean_squared_error(model, part) for part in windows]
-
-
-def _mean_squared_error(model: keras.Model, windows: Windows) -> float:
-    forecast = predict(model, windows)
-    refuse_shape(model, forecast.shape[1:], windows)
-    return float(np.mean((forecast - windows.y) ** 2))
+    values = []
+    for part in windows:
+        forecast = predict(model, part)
+        refuse_shape(model, forecast.shape[1:], part)
+        values.append(float(np.mean((forecast - part.y) ** 2)))
+    return values
 
 
 def inner_tail(windows: Windows, share: float = 0.2) -> tuple[Windows, Windows]:
