@@ -18,8 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import SECONDLY, AutoDateLocator
 from matplotlib.figure import Figure
 
-from vdslib.figures.diagrams import architecture as architecture  # offered here too
-from vdslib.figures.diagrams import cell as cell
+from vdslib.figures.diagrams import architecture, cell  # noqa: F401  # offered beside the plots
 from vdslib.figures.words import alternative_text, digest
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
