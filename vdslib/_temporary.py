@@ -60,16 +60,16 @@ def _lives(process: int) -> bool:
 
 def end(processes: list[psutil.Process]) -> None:
     """Kill processes with all that they started; one that is stopped first cannot start more meanwhile."""
-    found: list[psutil.Process] = []
+    stopped: list[psutil.Process] = []
     try:
         while processes:
-            found += processes
+            stopped += processes
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     process.suspend()
             processes = [child for process in processes for child in _children(process)]
     finally:  # what is stopped must not stay so, even where a Ctrl-C comes just now
-        for process in found:
+        for process in stopped:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 

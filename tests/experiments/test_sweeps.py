@@ -155,7 +155,7 @@ def test_a_run_that_is_not_whole_is_made_anew(notebook):
     cut.write_text(cut.read_text()[:40])
     assert place.ids() == {made[1].id} and place.has(made[1].id) and not place.has(made[0].id)
     summary = sweeps.sweep(made, place, executor=stub_runs.without_kernel)
-    assert (summary.found, summary.done) == (1, 1)
+    assert (summary.there, summary.done) == (1, 1)
     whole("runs", 2)
 
 
@@ -250,7 +250,7 @@ def test_failures_are_kept_with_their_traceback_while_others_go_on_and_a_killed_
     }
     made, place = planned(notebook, content), storage.Place("runs", "stub")
     summary = sweeps.sweep(made, place, workers=2, retries=1, executor=stub_runs.without_kernel)
-    assert (summary.found, summary.done, list(summary.failed)) == (0, 3, [made[1].id])
+    assert (summary.there, summary.done, list(summary.failed)) == (0, 3, [made[1].id])
     failed = json.loads(Path(place.folder(made[1].id), "failed.json").read_text())
     assert "Traceback" in failed["error"] and "ValueError: number 2 does not work" in failed["error"]
     frame = results.table("stub").set_index("number")
@@ -258,7 +258,7 @@ def test_failures_are_kept_with_their_traceback_while_others_go_on_and_a_killed_
     assert frame.loc[2, "error"] == "ValueError: number 2 does not work"
     # the failure is tried again by the next call, what is done is not
     again = sweeps.sweep(made, place, workers=1, executor=stub_runs.without_kernel)
-    assert (again.found, again.done, list(again.failed)) == (3, 0, [made[1].id])
+    assert (again.there, again.done, list(again.failed)) == (3, 0, [made[1].id])
 
 
 def test_a_run_that_fails_once_is_done_at_its_second_try_and_kernels_run_side_by_side(
@@ -354,7 +354,7 @@ def test_a_lost_scheduler_is_a_clear_error_and_what_is_done_stays(notebook, sche
     done = place.ids()
     assert 0 < len(done) < 40
     monkeypatch.setattr(sweeps, "_landed", original)
-    assert sweeps.sweep(made, place, workers=2, executor=stub_runs.without_kernel).found >= len(done)
+    assert sweeps.sweep(made, place, workers=2, executor=stub_runs.without_kernel).there >= len(done)
     whole("runs", 40)
 
 

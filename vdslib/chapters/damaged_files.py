@@ -30,15 +30,15 @@ def outcomes() -> pd.DataFrame:
     Raises TelemetryError where the traces cannot be had.
     """
     table = pd.DataFrame([_outcome(name, way) for name in FILES for way in WAYS])
-    found = [fault for fault in telemetry.faults()["fault"] if fault in table]
-    counts = table.drop(columns=["file", "way", *found]).join(table[found].fillna(0).astype(int))
+    kinds = [fault for fault in telemetry.faults()["fault"] if fault in table]
+    counts = table.drop(columns=["file", "way", *kinds]).join(table[kinds].fillna(0).astype(int))
     return table[["file", "way"]].join(counts)
 
 
 def _outcome(name: str, way: str) -> dict[str, str | int]:
     repaired, report = telemetry.repair(bitbrains.raw(traces.fetch(name)), WAYS[way], interval=INTERVAL)
     windows, crossing = _windows(repaired)
-    found = report.table.groupby("fault")["rows"].sum()
+    kinds = report.table.groupby("fault")["rows"].sum()
     return {
         "file": name.partition("/")[2].removesuffix(".csv"),
         "way": way,
@@ -49,7 +49,7 @@ def _outcome(name: str, way: str) -> dict[str, str | int]:
         "remaining": len(repaired),
         "windows": windows,
         "crossing": crossing,
-        **found,
+        **kinds,
     }
 
 

@@ -202,11 +202,11 @@ def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
 
 def errors(jobs: Sequence[Job]) -> list[float]:
     """Validation MSE of each training; NaN where it diverged."""
-    found = []
+    tried = []
     for job, done in zip(jobs, training.train(jobs), strict=True):
         assert job.validation is not None  # `job` gives each its own
-        found += training.losses(done.model, job.validation)
-    return found
+        tried += training.losses(done.model, job.validation)
+    return tried
 
 
 def search(
@@ -217,18 +217,18 @@ def search(
         warnings.simplefilter("ignore", TqdmWarning)
         import optuna
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found: list[dict[str, Any]] = []
+    tried: list[dict[str, Any]] = []
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     with tqdm(total=trials, desc="Optuna", leave=False, ascii=True, disable=None) as bar:
-        while len(found) < trials:
-            asked = [study.ask() for _ in range(min(at_once, trials - len(found)))]
+        while len(tried) < trials:
+            asked = [study.ask() for _ in range(min(at_once, trials - len(tried)))]
             settings = [suggest(trial, space) for trial in asked]
             reached = errors([job(data[values["window"]], values, seed) for values in settings])
             for trial, values, error in zip(asked, settings, reached, strict=True):
                 study.tell(trial, error if np.isfinite(error) else DIVERGED)
-                found.append({**values, "seed": seed, "validation_mse": error})
+                tried.append({**values, "seed": seed, "validation_mse": error})
             bar.update(len(asked))
-    return found
+    return tried
 
 
 def best_so_far(errors: Sequence[float]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Judges of the paper's claims: from what a chapter recorded to a verdict with its uncertainty.
 
-Each judge takes the mapping that a chapter recorded and returns a ``Finding`` (``vdslib.claims.verdicts``). A list holds one value
+Each judge takes the mapping that a chapter recorded and returns a ``Finding`` (``vdslib.claims.findings``). A list holds one value
 for each seed, a bare number has no chance in it, and errors on a test part come in stretches of time too
 (``vdslib.evaluation.uncertainty``). A judge raises KeyError where the chapter did not record what it needs; values that are not
 finite (recorded as None) make a claim "cannot be tested". The thresholds stand here, in one place.
@@ -57,9 +57,9 @@ GAP_TARGET = 0.15
 LEAST_AGREEMENT = 0.8
 
 
-def _errors(found: Mapping[str, Any], kind: str, name: str = "") -> Errors:
+def _errors(results: Mapping[str, Any], kind: str, name: str = "") -> Errors:
     """Recorded errors on a test part: ``kind`` is "test", "arm_test", "shuffled", ..., ``name`` a model or an arm."""
-    parts = (found[f"{kind}_mse"], found[f"{kind}_stretches"])
+    parts = (results[f"{kind}_mse"], results[f"{kind}_stretches"])
     seeds, time = (part[name] for part in parts) if name else parts
     return _numbers(seeds), _numbers(time)
 
@@ -70,9 +70,9 @@ def _of(statistic: Callable[..., float], *errors: Errors) -> Interval:
     return both(over_seeds(statistic, *seeds), over_time(statistic, *time))
 
 
-def gain(found: Mapping[str, Any], name: str, rival: str) -> Interval:
+def gain(results: Mapping[str, Any], name: str, rival: str) -> Interval:
     """By which share one model's test error lies below another's, with its interval over seeds and time together."""
-    return _of(skill, _errors(found, "test", name), _errors(found, "test", rival))
+    return _of(skill, _errors(results, "test", name), _errors(results, "test", rival))
 
 
 def _same(value: float) -> float:
@@ -95,45 +95,45 @@ def _below_target(error: Interval, constant: Interval) -> Finding:
     return finding
 
 
-def trained_mse(found: Mapping[str, Any]) -> Finding:
+def trained_mse(results: Mapping[str, Any]) -> Finding:
     """Is the test error of the network below the paper's goal, and is that of a constant (1.3)?"""
-    network, constant = (_of(_same, _errors(found, "test", name)) for name in (found["network"], "mean"))
+    network, constant = (_of(_same, _errors(results, "test", name)) for name in (results["network"], "mean"))
     return _below_target(network, constant)
 
 
-def printed_mse(found: Mapping[str, Any]) -> Finding:
+def printed_mse(results: Mapping[str, Any]) -> Finding:
     """The same for the printed program, on its own test set and scale (3.2)."""
-    constant = over_seeds(_same, _numbers(found["printed_constant_mse"]))
-    return _below_target(_of(_same, _errors(found, "printed")), constant)
+    constant = over_seeds(_same, _numbers(results["printed_constant_mse"]))
+    return _below_target(_of(_same, _errors(results, "printed")), constant)
 
 
-def useful(found: Mapping[str, Any]) -> Finding:
+def useful(results: Mapping[str, Any]) -> Finding:
     """Has the network at least 10% skill over persistence and over the training mean (4, 5)?"""
     findings = []
     for name in ("persistence", "mean"):
-        over = gain(found, found["network"], name)
+        over = gain(results, results["network"], name)
         findings.append(decided(over, LEAST_SKILL, f"skill {words(over, '.2f')} over {name}"))
     return weakest(findings)
 
 
-def beats_linear(found: Mapping[str, Any]) -> Finding:
+def beats_linear(results: Mapping[str, Any]) -> Finding:
     """Is the test error of the network at least 5% below that of ridge regression (1.1)?"""
-    more = gain(found, found["network"], "ridge")
-    errors = [_numbers(found["test_mse"][name]).mean() for name in (found["network"], "ridge")]
+    more = gain(results, results["network"], "ridge")
+    errors = [_numbers(results["test_mse"][name]).mean() for name in (results["network"], "ridge")]
     measured = f"MSE {errors[0]:.4g} against {errors[1]:.4g} of ridge, a gain of {words(more)}"
     return decided(more, LEAST_EFFECT, measured)
 
 
-def uses_order(found: Mapping[str, Any]) -> Finding:
+def uses_order(results: Mapping[str, Any]) -> Finding:
     """Does the test error rise by at least 5% when the past is shuffled (2, 4)?"""
-    rise = _of(_rise, _errors(found, "shuffled"), _errors(found, "test", found["network"]))
+    rise = _of(_rise, _errors(results, "shuffled"), _errors(results, "test", results["network"]))
     return decided(rise, LEAST_EFFECT, f"error changes by {words(rise)}")
 
 
-def smaller_gap(found: Mapping[str, Any]) -> Finding:
+def smaller_gap(results: Mapping[str, Any]) -> Finding:
     """Do all guards together reduce a positive overfitting gap by at least 15% (1.3)?"""
     arms = ("no guards", "all guards")
-    losses = [_numbers(found[f"arm_{part}_mse"][arm]) for arm in arms for part in ("train", "validation")]
+    losses = [_numbers(results[f"arm_{part}_mse"][arm]) for arm in arms for part in ("train", "validation")]
 
     def reduction(*means: float) -> float:
         return gap_reduction(overfitting_gap(*means[:2]), overfitting_gap(*means[2:]))
@@ -152,8 +152,8 @@ def smaller_gap(found: Mapping[str, Any]) -> Finding:
 def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
     """Is the test error of one arm of the guards' study at least 5% below that of another?"""
 
-    def judge(found: Mapping[str, Any]) -> Finding:
-        before, after = _errors(found, "arm_test", without), _errors(found, "arm_test", with_it)
+    def judge(results: Mapping[str, Any]) -> Finding:
+        before, after = _errors(results, "arm_test", without), _errors(results, "arm_test", with_it)
         lower = _of(skill, after, before)
         means = f"test MSE {before[0].mean():.4g} without, {after[0].mean():.4g} with"
         return decided(lower, LEAST_EFFECT, f"{means}: a gain of {words(lower)}")
@@ -161,11 +161,14 @@ def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Findi
     return judge
 
 
-def curves_fall(found: Mapping[str, Any]) -> Finding:
+def curves_fall(results: Mapping[str, Any]) -> Finding:
     """Do both losses fall over all epochs, without guards (3.2, Fig. 2)? Early stopping would end a curve where it
     rises, or three epochs later, and so decide the question by itself."""
     findings = []
-    for name, curves in (("training", found["unguarded_loss"]), ("validation", found["unguarded_val_loss"])):
+    for name, curves in (
+        ("training", results["unguarded_loss"]),
+        ("validation", results["unguarded_val_loss"]),
+    ):
         values = _numbers(curves)
         if values.shape[1] < 4:
             return Finding(UNTESTABLE, f"too few epochs for a curve: {values.shape[1]}", threshold=0.0)
@@ -174,7 +177,7 @@ def curves_fall(found: Mapping[str, Any]) -> Finding:
     return weakest(findings)
 
 
-def validation_judges(found: Mapping[str, Any]) -> Finding:
+def validation_judges(results: Mapping[str, Any]) -> Finding:
     """Is the mean error over the folds nearer to the test error than that of one validation part (4, 5)?
 
     By at least 5% of the test error, over seeds, and over time: blocks of both parts, and the folds themselves.
@@ -183,12 +186,12 @@ def validation_judges(found: Mapping[str, Any]) -> Finding:
     def lead(test: float, part: float, folds: float) -> float:
         return (abs(part - test) - abs(folds - test)) / test if test > 0 else math.nan
 
-    test, test_time = _errors(found, "test", found["network"])
+    test, test_time = _errors(results, "test", results["network"])
     part, part_time = (
         _numbers(value)
-        for value in (found["arm_validation_mse"]["all guards"], found["validation_stretches"])
+        for value in (results["arm_validation_mse"]["all guards"], results["validation_stretches"])
     )
-    folds = _numbers(found["cv_mse"])  # [seeds, folds]
+    folds = _numbers(results["cv_mse"])  # [seeds, folds]
     means = test.mean(), part.mean(), folds.mean()
     parts = [
         over_seeds(lead, test, part, folds.mean(axis=1)),
@@ -201,43 +204,43 @@ def validation_judges(found: Mapping[str, Any]) -> Finding:
     return decided(nearer, LEAST_EFFECT, f"{measured}: nearer by {words(nearer)} of the test error")
 
 
-def normalisation(found: Mapping[str, Any]) -> Finding:
+def normalisation(results: Mapping[str, Any]) -> Finding:
     """Is the error on scaled inputs at least 5% below that on raw ones (2, 4)?"""
-    scaled, raw = _numbers(found["scaled_mse"]), _numbers(found["raw_mse"])
+    scaled, raw = _numbers(results["scaled_mse"]), _numbers(results["raw_mse"])
     lower = over_seeds(skill, scaled, raw)
     means = f"MSE {scaled.mean():.4g} on scaled inputs, {raw.mean():.4g} on raw ones"
     return decided(lower, LEAST_EFFECT, f"{means}: a gain of {words(lower)}")
 
 
-def independent_test(found: Mapping[str, Any]) -> Finding:
+def independent_test(results: Mapping[str, Any]) -> Finding:
     """Is the error at most 5% higher on the same rows when training ends before them (3.2)?"""
-    rise = _of(_rise, _errors(found, "same_rows", "chronological"), _errors(found, "same_rows", "random"))
+    rise = _of(_rise, _errors(results, "same_rows", "chronological"), _errors(results, "same_rows", "random"))
     return decided_below(rise, LEAST_EFFECT, f"on the same rows, from earlier ones alone: {words(rise)}")
 
 
-def unbiased(found: Mapping[str, Any]) -> Finding:
+def unbiased(results: Mapping[str, Any]) -> Finding:
     """Is the error at most 5% lower on the same rows when the split is random (3.1)?"""
-    lower = _of(skill, _errors(found, "same_rows", "leaky"), _errors(found, "same_rows", "clean"))
+    lower = _of(skill, _errors(results, "same_rows", "leaky"), _errors(results, "same_rows", "clean"))
     return decided_below(lower, LEAST_EFFECT, f"on the same rows lower by {words(lower, '.1%')}")
 
 
-def sees_windows(found: Mapping[str, Any]) -> Finding:
+def sees_windows(results: Mapping[str, Any]) -> Finding:
     """Is the network fed as many time steps as were declared (3.2)?"""
-    fed, declared = int(found["window_fed"]), int(found["window_declared"])
+    fed, declared = int(results["window_fed"]), int(results["window_declared"])
     measured = f"{_count(fed, 'time step')} fed, {declared} declared"
     return Finding(HOLDS if fed == declared else FAILS, measured, fed, fed, declared)
 
 
-def one_update(found: Mapping[str, Any]) -> Finding:
+def one_update(results: Mapping[str, Any]) -> Finding:
     """Are the weights updated once an epoch (3.2)?"""
-    updates = int(found["updates_per_epoch"])
+    updates = int(results["updates_per_epoch"])
     measured = f"{_count(updates, 'update')} of the weights in one epoch"
     return Finding(HOLDS if updates == 1 else FAILS, measured, updates, updates, 1)
 
 
-def state_lasts(found: Mapping[str, Any]) -> Finding:
+def state_lasts(results: Mapping[str, Any]) -> Finding:
     """Does the cell state of one batch reach the next (3.1, symbol 10)?"""
-    lasts = bool(found["state_carries_over"])
+    lasts = bool(results["state_carries_over"])
     return Finding(
         HOLDS if lasts else FAILS, f"the state {'survives' if lasts else 'starts anew'} with each batch"
     )
@@ -246,8 +249,8 @@ def state_lasts(found: Mapping[str, Any]) -> Finding:
 def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
     """Is a recorded share at least ``threshold``? One run alone, a bare number, has no interval and decides nothing."""
 
-    def judge(found: Mapping[str, Any]) -> Finding:
-        share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))
+    def judge(results: Mapping[str, Any]) -> Finding:
+        share = over_seeds(_same, np.atleast_1d(_numbers(results[name])))
         return decided(share, threshold, words(share))
 
     return judge
@@ -256,8 +259,8 @@ def at_least(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Findi
 def at_most(name: str, threshold: float) -> Callable[[Mapping[str, Any]], Finding]:
     """Is a recorded share at most ``threshold``? One run alone, a bare number, has no interval and decides nothing."""
 
-    def judge(found: Mapping[str, Any]) -> Finding:
-        share = over_seeds(_same, np.atleast_1d(_numbers(found[name])))
+    def judge(results: Mapping[str, Any]) -> Finding:
+        share = over_seeds(_same, np.atleast_1d(_numbers(results[name])))
         return decided_below(share, threshold, words(share))
 
     return judge
@@ -272,10 +275,10 @@ def missing(measurement: str) -> Callable[[Mapping[str, Any]], Finding]:
     return judge
 
 
-def curves_tell(found: Mapping[str, Any]) -> Finding:
+def curves_tell(results: Mapping[str, Any]) -> Finding:
     """Do curves without guards look like overfitting just where early stopping would have helped (3.2, 5)?"""
-    read = [reading == "overfitting" for reading in found["readings"]["no guards"]]
-    errors = (_numbers(found["arm_test_mse"][arm]) for arm in ("no guards", "early stopping"))
+    read = [reading == "overfitting" for reading in results["readings"]["no guards"]]
+    errors = (_numbers(results["arm_test_mse"][arm]) for arm in ("no guards", "early stopping"))
     rises = [_rise(*pair) for pair in zip(*errors, strict=True)]
     agreed = sum(a == (rise > LEAST_EFFECT) for a, rise in zip(read, rises, strict=True))
     measured = f"curves and test error agree for {agreed} of {_count(len(read), 'seed')}"
@@ -289,13 +292,13 @@ def _of_count(count: int, among: int, threshold: float, measured: str) -> Findin
     return decided(share, threshold, f"{measured}, {words(share, '.0%')}")
 
 
-def _states(found: Mapping[str, Any], measure: str, statistic: Callable[..., float]) -> Interval:
+def _states(results: Mapping[str, Any], measure: str, statistic: Callable[..., float]) -> Interval:
     """What SMOTE does to a measure of the LSTM, over seeds, and over time by the states seen and foreseen there."""
     arms = ("none", "SMOTE")
-    rows = [row for row in found["results"] if row["model"] == "LSTM"]
+    rows = [row for row in results["results"] if row["model"] == "LSTM"]
     seeds = [_numbers([row[measure] for row in rows if row["treatment"] == arm]) for arm in arms]
-    seen = _numbers(found["states_seen"])  # [stretches, states]
-    foreseen = [_numbers(found["states_foreseen"][arm]) for arm in arms]  # the same, means over the seeds
+    seen = _numbers(results["states_seen"])  # [stretches, states]
+    foreseen = [_numbers(results["states_foreseen"][arm]) for arm in arms]  # the same, means over the seeds
 
     def change(seen: np.ndarray, *foreseen: np.ndarray) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):  # a drawn sample may lack a state
@@ -306,26 +309,26 @@ def _states(found: Mapping[str, Any], measure: str, statistic: Callable[..., flo
     return both(over_seeds(statistic, *seeds), over_time(change, seen, *foreseen))
 
 
-def smote_recall(found: Mapping[str, Any]) -> Finding:
+def smote_recall(results: Mapping[str, Any]) -> Finding:
     """Does SMOTE raise the recall of overload by at least 5 points (3.1)? A constant "overload" has recall 1."""
-    more = _states(found, "overload_recall", lambda before, after: after - before)
+    more = _states(results, "overload_recall", lambda before, after: after - before)
     finding = decided(more, LEAST_EFFECT, f"recall rises by {words(more, '.2f')}")
     return replace(finding, verdict=CONSTANT_TOO) if finding.verdict == HOLDS else finding
 
 
-def smote_balance(found: Mapping[str, Any]) -> Finding:
+def smote_balance(results: Mapping[str, Any]) -> Finding:
     """Does SMOTE raise balanced accuracy by at least 5% (3.1)?"""
-    rise = _states(found, "balanced_accuracy", lambda before, after: _rise(after, before))
+    rise = _states(results, "balanced_accuracy", lambda before, after: _rise(after, before))
     return decided(rise, LEAST_EFFECT, f"balanced accuracy changes by {words(rise)}")
 
 
 def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding]:
     """Is the network's error at least 5% below that of a rival on enough of the machines (4)?"""
 
-    def judge(found: Mapping[str, Any]) -> Finding:
+    def judge(results: Mapping[str, Any]) -> Finding:
         errors = [
             [_numbers(machine[model]).mean() for model in ("lstm", rival)]
-            for machine in found["machine_mse"].values()
+            for machine in results["machine_mse"].values()
         ]
         won = sum(skill(*pair) >= LEAST_EFFECT for pair in errors)
         measured = f"better than {rival} on {won} of {_count(len(errors), 'machine')}"
@@ -336,11 +339,11 @@ def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding
     return judge
 
 
-def all_above_seeds(found: Mapping[str, Any]) -> Finding:
+def all_above_seeds(results: Mapping[str, Any]) -> Finding:
     """Does each hyperparameter move the error more than seeds do (1.2)?"""
-    seeds = of_median(_numbers(found["seed_ranges"]))
+    seeds = of_median(_numbers(results["seed_ranges"]))
     findings = []
-    for name, differences in found["hyperparameter_differences"].items():
+    for name, differences in results["hyperparameter_differences"].items():
         effect = over_seeds(_same, _numbers(differences))
         more = both(effect, -seeds)  # both the effect and what it is compared with are measured
         findings.append(decided(more, seeds.value, f"{name} {words(effect, '.2g')}"))

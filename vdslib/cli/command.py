@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     recording = commands.add_parser("record", help="run the testbed and record its telemetry")
     recording.add_argument("--minutes", type=_minutes, default=20.0, help="length of the recording (default 20)")
     recording.add_argument("--out", type=Path, required=True, help="file to write, CSV")
-    recording.add_argument("--seed", type=_seed, default=0, help="seed of the demand and the exploration plan (default 0)")
+    recording.add_argument("--seed", type=_whole(0), default=0, help="seed of the demand and the exploration plan (default 0)")
     recording.set_defaults(command=record)
 
     importer = commands.add_parser("import", help="turn telemetry from any source into our form")
@@ -96,12 +96,12 @@ def parser() -> argparse.ArgumentParser:
     sweeping.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML file: the plan of the runs")
     sweeping.add_argument("--dry-run", action="store_true", help="list the runs and estimate their time")
     sweeping.add_argument("--force", action="store_true", help="repeat runs that are there already")
-    sweeping.add_argument("--workers", type=_count, help="processes (default: one for each core)")
+    sweeping.add_argument("--workers", type=_whole(1), help="processes (default: one for each core)")
     sweeping.add_argument(
-        "--threads", type=_count, help="threads of each run (default: cores by workers; 1 with --scheduler)"
+        "--threads", type=_whole(1), help="threads of each run (default: cores by workers; 1 with --scheduler)"
     )
     sweeping.add_argument("--scheduler", default="", metavar="tcp://...", help="address of a Dask scheduler")
-    sweeping.add_argument("--retries", type=_seed, default=0, help="further tries of a run that fails (default 0)")
+    sweeping.add_argument("--retries", type=_whole(0), default=0, help="further tries of a run that fails (default 0)")
     sweeping.set_defaults(command=sweep_)
 
     showing = commands.add_parser("results", help="all runs of an experiment as one table")
@@ -157,18 +157,15 @@ def _minutes(text: str) -> float:
     return minutes
 
 
-def _seed(text: str) -> int:
-    """A seed; what argparse shows as an error where it is no whole number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
+def _whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number from ``least`` on; argparse shows its error."""
 
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
 
-def _count(text: str) -> int:
-    """A number of things; what argparse shows as an error where it is no whole number from 1."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    return read
 
 
 def record(options: argparse.Namespace) -> None:
@@ -264,7 +261,7 @@ def sweep_(options: argparse.Namespace) -> None:
         retries=options.retries,
         finished=finished,
     )
-    print(f"{summary.found} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
+    print(f"{summary.there} found, {summary.done} done, {len(summary.failed)} failed: {place.shown('')}")
     there = place.read(storage.DONE)
     if diverged := [run.id for run in planned if there.get(run.id, {}).get("lost")]:
         print(f"{len(diverged)} of these diverged, so that errors are no numbers: {', '.join(diverged[:10])}")

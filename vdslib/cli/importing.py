@@ -42,13 +42,9 @@ def add_options(importing: argparse.ArgumentParser) -> None:
     )
 
 
+@forms.speaking("command")
 def perform(options: argparse.Namespace) -> None:
     """Read telemetry from any source, write it in our form, and say what is in it; a folder becomes a store."""
-    with forms.speaking("command"):
-        _perform(options)
-
-
-def _perform(options: argparse.Namespace) -> None:
     from vdslib import sources, telemetry  # they take a second to import
     from vdslib.sources import store
 

@@ -27,12 +27,12 @@ def losses(
     not finite leaves its moment without a loss (NaN). ValueError for forecasts of another shape than the targets.
     """
     chosen = slice(None) if step is None else slice(step - 1, step)
-    found: dict[str, list[np.ndarray]] = {}
+    powers: dict[str, list[np.ndarray]] = {}
     for name, _, model in members(models):
         error = np.abs(forecasts(model, windows, name) - windows.y)[:, chosen]
         with np.errstate(over="ignore"):  # the loss of a forecaster that diverged may be infinite
-            found.setdefault(name, []).append((error**power).mean(axis=1))
-    table = pd.DataFrame({name: np.mean(each, axis=0) for name, each in found.items()})
+            powers.setdefault(name, []).append((error**power).mean(axis=1))
+    table = pd.DataFrame({name: np.mean(each, axis=0) for name, each in powers.items()})
     return table.groupby(pd.Index(windows.moments(), name="time")).mean(skipna=False)
 
 
@@ -142,17 +142,17 @@ def model_confidence_set(
     means = unique.mean()
     perfect = means == 0
     if perfect.any():
-        found = perfect.astype(float)
+        p_values = perfect.astype(float)
     elif unique.shape[1] < 2:
-        found = pd.Series(1.0, unique.columns)
+        p_values = pd.Series(1.0, unique.columns)
     else:
         logarithms = unique / means + np.log(means) - 1
         block = max(block_length(logarithms[name] - logarithms.mean(axis=1), horizon) for name in unique)
         test = MCS(logarithms, size, reps=repetitions, block_size=block, method="max", seed=seed)
         test.compute()
-        found = test.pvalues["Pvalue"]
+        p_values = test.pvalues["Pvalue"]
     twin = [next((other for other in unique if (table[name] == unique[other]).all()), None) for name in table]
-    return pd.Series(found.reindex(pd.Index(twin)).to_numpy(), table.columns)
+    return pd.Series(p_values.reindex(pd.Index(twin)).to_numpy(), table.columns)
 
 
 def versus(

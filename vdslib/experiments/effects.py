@@ -99,8 +99,8 @@ def effects(frame: pd.DataFrame, settings: Sequence[str], metric: str, largest: 
     """Parameters, the one that moves the median of a result most first: its best and worst value, and the move."""
     rows = []
     for name in settings:
-        found = groups(compared(frame, settings, name), name, metric).sort_values("median")
-        first, last = found.iloc[0], found.iloc[-1]
+        by_value = groups(compared(frame, settings, name), name, metric).sort_values("median")
+        first, last = by_value.iloc[0], by_value.iloc[-1]
         best, worst = (last, first) if largest else (first, last)
         rows.append(
             {
@@ -132,19 +132,19 @@ def plot_effects(
     """
     height = -(-len(settings) // 2)
     fig, axes = plots.figure(height, min(2, len(settings)), height=2.9 * height, sharey=True, squeeze=False)
-    told = []
+    parts = []
     for ax, name in zip(axes.flat, settings, strict=False):
         part = compared(frame, settings, name)
-        found = groups(part, name, metric)
+        by_value = groups(part, name, metric)
         named = part[name].nunique() <= FEW
-        _panel(ax, part, found, name, metric)
+        _panel(ax, part, by_value, name, metric)
         for label, reached in (level or {}).items():
             ax.axhline(reached, color="#555555", linestyle=":", label=label)
-        told.append(
+        parts.append(
             f"{name}: "
             + ", ".join(
                 f"{label} {number(middle)}"
-                for label, middle in zip(found["label"], found["median"], strict=True)
+                for label, middle in zip(by_value["label"], by_value["median"], strict=True)
             )
             + ("" if named else " (medians of groups)")
         )
@@ -156,35 +156,35 @@ def plot_effects(
         axes[0][0].set_yscale("log")
     if level:
         axes[0][0].legend(handles=axes[0][0].lines[-len(level) :], loc="best")
-        told += [f"Level {label} at {number(reached)}" for label, reached in level.items()]
-    fig.set_label(f"Effect of each parameter on the median of {metric}. " + ". ".join(told) + ".")
+        parts += [f"Level {label} at {number(reached)}" for label, reached in level.items()]
+    fig.set_label(f"Effect of each parameter on the median of {metric}. " + ". ".join(parts) + ".")
     return fig
 
 
-def _panel(ax: Axes, part: pd.DataFrame, found: pd.DataFrame, name: str, metric: str) -> None:
+def _panel(ax: Axes, part: pd.DataFrame, by_value: pd.DataFrame, name: str, metric: str) -> None:
     """One parameter: numbers at their place on the axis, other values side by side."""
     numeric = _on_an_axis(part[name])
     if numeric:
-        x, place = part[name].to_numpy(float), found["value"].to_numpy(float)
+        x, place = part[name].to_numpy(float), by_value["value"].to_numpy(float)
         if _spans(x):
             ax.set_xscale("log")
-        elif len(found) <= 6 and part[name].nunique() <= FEW and _have_room(place, found["label"]):
-            ax.set_xticks(place, found["label"])
+        elif len(by_value) <= 6 and part[name].nunique() <= FEW and _have_room(place, by_value["label"]):
+            ax.set_xticks(place, by_value["label"])
     else:
         spots = {index: spot for spot, (_, rows) in enumerate(_parts(part, name)) for index in rows.index}
         x = part.index.map(spots).to_numpy(float)
-        place = found["value"].to_numpy(float)
-        step = -(-len(found) // 12)
-        ax.set_xticks(place[::step], found["label"][::step])
-        ax.set_xlim(-0.6, len(found) - 0.4)
-        if sum(map(len, found["label"][::step])) > 32:
+        place = by_value["value"].to_numpy(float)
+        step = -(-len(by_value) // 12)
+        ax.set_xticks(place[::step], by_value["label"][::step])
+        ax.set_xlim(-0.6, len(by_value) - 0.4)
+        if sum(map(len, by_value["label"][::step])) > 32:
             ax.tick_params(axis="x", rotation=30)
     ax.scatter(x, part[metric], s=12, alpha=0.35, linewidths=0, color="#555555")
-    spread = np.abs(found[["low", "high"]].to_numpy().T - found["median"].to_numpy())
+    spread = np.abs(by_value[["low", "high"]].to_numpy().T - by_value["median"].to_numpy())
     line = "-" if numeric else "none"
     ax.errorbar(
         place,
-        found["median"],
+        by_value["median"],
         spread,
         marker="o",
         capsize=4,
@@ -216,7 +216,7 @@ def plot_best(
 ) -> Figure:
     """The best settings by rank: every run as a point, their mean as a bar across."""
     fig, ax = plots.figure(height=3.2)
-    keys, told = setting_of(frame, settings), []
+    keys, parts = setting_of(frame, settings), []
     for rank, (_, row) in enumerate(ranked.head(number_shown).iterrows(), start=1):
         name = " | ".join(str(row[setting]) for setting in settings) if len(settings) else "all"
         values = frame.loc[keys == name, metric].dropna()
@@ -228,15 +228,15 @@ def plot_best(
             linestyle="-",
             label="mean" if rank == 1 else None,
         )
-        told.append(
+        parts.append(
             f"rank {rank}: mean {number(row['mean'])} of {len(values)}, "
             f"from {number(values.min())} to {number(values.max())}"
         )
-    ax.set_xticks(range(1, len(told) + 1))
-    ax.set_xlim(0.4, max(len(told), 4) + 0.6)
+    ax.set_xticks(range(1, len(parts) + 1))
+    ax.set_xlim(0.4, max(len(parts), 4) + 0.6)
     ax.set(xlabel="rank in the table below", ylabel=metric, title="best settings, a point for each run")
     ax.legend(loc="best")
-    fig.set_label(f"The best settings by {metric}: " + "; ".join(told) + ".")
+    fig.set_label(f"The best settings by {metric}: " + "; ".join(parts) + ".")
     return fig
 
 
@@ -247,14 +247,14 @@ def curves(experiment: str, out: str) -> dict[str, dict[str, list[list[float]]]]
     """Curves of the finished runs: name of the result to run to its lines, one or one for each repetition."""
     place = storage.Place(out, experiment)
     done = place.read(storage.DONE)
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    by_name: dict[str, dict[str, list[list[float]]]] = {}
     for run, recorded in place.read("results.json").items():
         for name, value in results.leaves(results.recorded(recorded)) if run in done else ():
             if isinstance(value, list) and len(value) > 1 and is_curve(name):
                 kept = [np.nan if item is None else float(item) for item in value]
                 # numbered repetitions of one curve belong together
-                found.setdefault(re.sub(r"\.\d+$", "", name), {}).setdefault(run, []).append(kept)
-    return found
+                by_name.setdefault(re.sub(r"\.\d+$", "", name), {}).setdefault(run, []).append(kept)
+    return by_name
 
 
 def examples(
@@ -286,7 +286,7 @@ def plot_curves(
     drawn = others[:: -(-len(others) // LINES)] if others else []
     for line in drawn:
         ax.plot(range(1, len(line) + 1), line, color="#BBBBBB", linestyle="-", linewidth=0.7)
-    told = [f"{len(drawn)} lines of other runs in grey"]
+    parts = [f"{len(drawn)} lines of other runs in grey"]
     for place, (label, members) in enumerate(groups.items()):
         several = [line for run in sorted(members) for line in lines.get(run, [])]
         for index, line in enumerate(several):
@@ -294,7 +294,7 @@ def plot_curves(
             ax.plot(range(1, len(line) + 1), line, label=None if index else label, **style)
         if several:
             ends = [line[-1] for line in several if np.isfinite(line[-1])]
-            told.append(
+            parts.append(
                 f"{label}: {len(several)} lines"
                 + (f" ending between {number(min(ends))} and {number(max(ends))}" if ends else "")
             )
@@ -303,5 +303,5 @@ def plot_curves(
     if _spans([value for several in lines.values() for line in several for value in line]):
         ax.set_yscale("log")
     ax.legend(loc="best")
-    fig.set_label(f"Line chart of {name} over epochs. " + "; ".join(told) + ".")
+    fig.set_label(f"Line chart of {name} over epochs. " + "; ".join(parts) + ".")
     return fig

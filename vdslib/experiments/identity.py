@@ -65,11 +65,11 @@ def _sha256(path: Path) -> str:
 
 def of_files(paths: Iterable[Path]) -> dict[str, str]:
     """SHA-256 of each file by its path, and of all files in each folder; empty where a path leads nowhere."""
-    found = {}
+    digests = {}
     for path in paths:
         for file in _within(path) if path.is_dir() else [path]:
-            found[file.as_posix()] = of_file(file)
-    return found
+            digests[file.as_posix()] = of_file(file)
+    return digests
 
 
 def _within(folder: Path) -> Iterator[Path]:
@@ -117,8 +117,8 @@ def environment(root: Path) -> str:
 
 def of_project(root: Path) -> dict[str, str]:
     """SHA-256 of everything in the project that a notebook may read, by path in it: package, data, plans, scales."""
-    found = of_files(root / name for name in PROJECT if (root / name).is_dir())
-    return {Path(name).relative_to(root).as_posix(): value for name, value in found.items()}
+    digests = of_files(root / name for name in PROJECT if (root / name).is_dir())
+    return {Path(name).relative_to(root).as_posix(): value for name, value in digests.items()}
 
 
 def own_code() -> dict[str, str]:
@@ -132,19 +132,19 @@ def own_code() -> dict[str, str]:
 
 def modules_beside(*folders: Path) -> list[str]:
     """Name and SHA-256 of the modules and packages that a kernel can import because they are in these folders."""
-    found = []
+    digests = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
         # not all that is below: a folder of work may hold much that is no package
         packages = [path.parent for path in folder.glob("*/__init__.py")]
         files = [*folder.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
-        found += [f"{file.relative_to(folder).as_posix()} {of_file(file)}" for file in sorted(files)]
-    return found
+        digests += [f"{file.relative_to(folder).as_posix()} {of_file(file)}" for file in sorted(files)]
+    return digests
 
 
 @functools.cache
 def computer(project: Path) -> dict[str, Any]:
     """What this process runs on, as each run keeps it: versions, platform, processor, cores and commit, none of which changes while a process lives."""
-    versions = {found.name: found.version for found in importlib.metadata.distributions()}
+    versions = {package.name: package.version for package in importlib.metadata.distributions()}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -159,8 +159,8 @@ def computer(project: Path) -> dict[str, Any]:
 def _processor() -> str:
     """The name of the processor."""
     information = Path("/proc/cpuinfo")
-    if information.is_file() and (found := re.search(r"model name\s*:\s*(.*)", information.read_text())):
-        return found[1]
+    if information.is_file() and (match := re.search(r"model name\s*:\s*(.*)", information.read_text())):
+        return match[1]
     return platform.processor() or platform.machine()
 
 

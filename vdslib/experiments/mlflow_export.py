@@ -72,8 +72,8 @@ def _client(target: str) -> tuple[Any, type[Exception]]:
 
 def _experiment(client: Any, name: str) -> str:
     """The id of MLflow's experiment of a name, which is made where there is none."""
-    found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else client.create_experiment(name)
+    there = client.get_experiment_by_name(name)
+    return there.experiment_id if there else client.create_experiment(name)
 
 
 def _all_runs(client: Any, experiment: str) -> Iterator[Any]:
@@ -162,11 +162,11 @@ def _portions(items: list[Any], size: int) -> Iterable[list[Any]]:
 
 def texts(values: Mapping[str, Any], longest: int) -> dict[str, str]:
     """Values as MLflow keeps parameters and tags: text, lists as JSON; a text that is too long ends in ``...``."""
-    found: dict[str, str] = {}
+    written: dict[str, str] = {}
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        found[_name(name, found)] = text if len(text) <= longest else f"{text[: longest - 3]}..."
-    return found
+        written[_name(name, written)] = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    return written
 
 
 def histories(recorded: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
@@ -175,13 +175,13 @@ def histories(recorded: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]
     A single number has step 0. A list of numbers has a step for each, its place: epochs of a curve, or repetitions.
     Lists of lists (a curve for each seed) are numbered by their names.
     """
-    found: dict[str, list[tuple[int, float]]] = {}
+    steps: dict[str, list[tuple[int, float]]] = {}
     for name, value in results.leaves(recorded):
         history = value if isinstance(value, list) else [value]
         kept = [(step, float(number)) for step, number in enumerate(history) if results.is_number(number)]
         if kept:
-            found[_name(name, found)] = kept
-    return found
+            steps[_name(name, steps)] = kept
+    return steps
 
 
 def _name(name: str, taken: Mapping[str, Any]) -> str:

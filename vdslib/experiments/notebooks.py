@@ -110,7 +110,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
         for token in tokens
         if token.type == tokenize.COMMENT
     }
-    found = []
+    declared = []
     for statement in statements:
         if not (
             isinstance(statement, ast.AnnAssign)
@@ -129,7 +129,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
             ) from None
         lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         comment = " ".join(comments[line] for line in lines if line in comments)
-        found.append(
+        declared.append(
             Parameter(
                 statement.target.id,
                 ast.unparse(statement.annotation),
@@ -137,7 +137,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
                 **_limits(comment),
             )
         )
-    return found
+    return declared
 
 
 def _limits(comment: str) -> dict[str, Any]:

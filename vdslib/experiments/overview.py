@@ -92,7 +92,7 @@ def _defaults(place: storage.Place, chapter: str, ids: Sequence[str]) -> dict[st
             except (ValueError, NotebookError):
                 continue
     try:
-        return {found.name: found.default for found in notebooks.parameters(chapter)}
+        return {parameter.name: parameter.default for parameter in notebooks.parameters(chapter)}
     except NotebookError:
         return {}
 

@@ -69,19 +69,19 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     An error has no mean where one of its repetitions is no number: the others alone would flatter it. Curves and tables
     are left out, as they have no place in a row.
     """
-    found: dict[str, Any] = {}
+    scalars: dict[str, Any] = {}
     for name, value in leaves(values):
         if not isinstance(value, list):
-            found[name] = value
+            scalars[name] = value
         elif not is_curve(name):
             numbers = [number for number in value if number is not None]
             if is_error(name) and len(numbers) < len(value):
-                found[f"{name}.mean"] = None
+                scalars[f"{name}.mean"] = None
                 continue
-            found[f"{name}.mean"] = statistics.fmean(numbers)
+            scalars[f"{name}.mean"] = statistics.fmean(numbers)
             if len(numbers) > 1:
-                found[f"{name}.std"] = statistics.stdev(numbers)
-    return found
+                scalars[f"{name}.std"] = statistics.stdev(numbers)
+    return scalars
 
 
 def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
@@ -112,10 +112,10 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
             "inputs": about.get("inputs", ""),
             **given,
         }
-        found = flatten(recorded(results.get(name, {}))) if name in done else {}
+        outcome = flatten(recorded(results.get(name, {}))) if name in done else {}
         row |= {
             f"result.{key}" if {key, key.removeprefix("result.")} & taken else key: value
-            for key, value in found.items()
+            for key, value in outcome.items()
         }
         said = about.get("error", "").strip().rpartition("\n")[2]
         lost = in_words(about["lost"]) if about.get("lost") else ""

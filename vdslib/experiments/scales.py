@@ -18,7 +18,9 @@ def defaults(notebook: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults that a notebook, read as JSON, declares; empty where it has no cell of parameters."""
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", []):
-            return {found.name: found.default for found in notebooks.parse("".join(cell["source"]))}
+            return {
+                parameter.name: parameter.default for parameter in notebooks.parse("".join(cell["source"]))
+            }
     return {}
 
 

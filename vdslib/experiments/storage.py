@@ -58,12 +58,12 @@ class Place:
     def read(self, file: str, name: str = "[!.]*") -> dict[str, Any]:
         """Content of one JSON file of every run (or of one) that has it, by id; a file that is not whole counts as
         absent."""
-        found = {}
+        contents = {}
         for run, text in self._texts(f"{name}/{file}"):
             # what a computer wrote just before it lost its power may be cut off
             with suppress(ValueError):
-                found[run] = json.loads(text)
-        return found
+                contents[run] = json.loads(text)
+        return contents
 
     def _texts(self, pattern: str) -> Iterator[tuple[str, bytes]]:
         """The id and the text of the files of a pattern; folders in the making begin with a dot."""

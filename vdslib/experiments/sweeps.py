@@ -47,7 +47,7 @@ GONE = "the Dask scheduler is lost. What is finished is kept: start one and call
 class Summary:
     """What became of a sweep: runs that were there already, that were made, and that failed with their errors."""
 
-    found: int = 0
+    there: int = 0
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -289,7 +289,7 @@ def sweep(
     """
     finished = place.ids() if finished is None else finished
     waiting = [(run, 0) for run in reversed(planned) if run.id not in finished]
-    summary = Summary(found=len(planned) - len(waiting))
+    summary = Summary(there=len(planned) - len(waiting))
     if not waiting:
         return summary
     terminal = sys.stderr.isatty()

@@ -53,7 +53,7 @@ def _label(artist: object) -> str:
 
 def _drawn(axes: Axes) -> list[Drawn]:
     """What ``axes`` shows, in the order in which it was drawn within each kind."""
-    found = []
+    things = []
     caps = {cap for bars in axes.containers if isinstance(bars, ErrorbarContainer) for cap in bars.lines[1]}
     for line in axes.lines:
         if line in caps:
@@ -63,15 +63,15 @@ def _drawn(axes: Axes) -> list[Drawn]:
         spans = line.get_transform() in (axes.get_yaxis_transform("grid"), axes.get_xaxis_transform("grid"))
         if spans and len(x) == 2:
             kind = "upright" if x[0] == x[1] else "level"
-            found.append(Drawn(kind, _label(line), x[:1], y[:1]))
+            things.append(Drawn(kind, _label(line), x[:1], y[:1]))
         elif len(x):
-            found.append(Drawn("line", _label(line), x, y))
+            things.append(Drawn("line", _label(line), x, y))
     for bars in axes.containers:
         if isinstance(bars, BarContainer):
             upright = bars.orientation != "horizontal"
             size = [bar.get_height() if upright else bar.get_width() for bar in bars]
             place = [bar.get_center()[0 if upright else 1] for bar in bars]
-            found.append(Drawn("bars", _label(bars), np.asarray(place, float), np.asarray(size, float)))
+            things.append(Drawn("bars", _label(bars), np.asarray(place, float), np.asarray(size, float)))
             if bars.errorbar is not None:
                 ends = np.asarray(
                     [
@@ -79,17 +79,17 @@ def _drawn(axes: Axes) -> list[Drawn]:
                         for path in bars.errorbar.lines[2][0].get_paths()
                     ]
                 )
-                found.append(
+                things.append(
                     Drawn("spread", _label(bars), np.asarray(place, float), np.ptp(ends, axis=1) / 2)
                 )
     for points in axes.collections:
         if isinstance(points, PathCollection):
             x, y = np.ma.filled(np.ma.asarray(points.get_offsets(), float), np.nan).T
-            found.append(Drawn("points", _label(points), x, y))
+            things.append(Drawn("points", _label(points), x, y))
     for image in axes.images:
         values: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
-        found.append(Drawn("image", _label(image), np.asarray(values.shape, float), values.ravel()))
-    return found
+        things.append(Drawn("image", _label(image), np.asarray(values.shape, float), values.ravel()))
+    return things
 
 
 def _dated(axes: Axes) -> bool:

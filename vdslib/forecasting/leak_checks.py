@@ -89,12 +89,12 @@ def check_name(leak: str | None, place: str) -> None:
         raise ValueError(f"leak={leak!r}: {place} knows {', '.join(map(repr, valid))}")
 
 
-def refuse(leak: str, found: str, named: str | None) -> None:
+def refuse(leak: str, seen: str, named: str | None) -> None:
     """Raise LeakError for ``leak``, of which ``found`` is the sign, unless it is the one that was ``named``."""
     if leak != named:
         each = LEAKS[leak]
         raise LeakError(
-            f"{found}: {each.meaning}. Instead, {each.remedy}. To leak on purpose, say leak={leak!r}."
+            f"{seen}: {each.meaning}. Instead, {each.remedy}. To leak on purpose, say leak={leak!r}."
         )
 
 
@@ -150,16 +150,16 @@ def future_of(frame: pd.DataFrame, features: list[str], target: str) -> dict[str
     # Of two columns one of which is the other, later, only the derived one can be at fault; a measured one is not derived.
     derived = [name for name in others if name not in COLUMNS]
     measured = [name for name in block.select_dtypes("number") if name in MEASURED and name != target]
-    found: dict[str, tuple[str, bool]] = {}
+    origins: dict[str, tuple[str, bool]] = {}
     for origin, names in {target: others, **dict.fromkeys(measured, derived)}.items():
         series = block[origin].to_numpy(dtype=float)
-        suspects = [name for name in names if name not in found]
+        suspects = [name for name in names if name not in origins]
         if not (reach and suspects and len(np.unique(series[np.isfinite(series)])) >= _DISTINCT):
             continue
         values = block[suspects].to_numpy(dtype=float)
         for name, single in _explained(series, values, suspects, reach).items():
-            found[name] = (origin, single and origin == target)
-    return found
+            origins[name] = (origin, single and origin == target)
+    return origins
 
 
 def _explained(series: np.ndarray, values: np.ndarray, names: list[str], reach: int) -> dict[str, bool]:

@@ -141,8 +141,8 @@ def table(path: Path) -> pa.Table:
     """
     data = path.read_bytes()
     header = data[:4096].split(b"\n", 1)[0].decode("utf-8-sig", errors="replace")
-    found = [name.strip() for name in header.split(";")]
-    if [name.casefold() for name in found] != [name.casefold() for name in COLUMNS]:
+    stated = [name.strip() for name in header.split(";")]
+    if [name.casefold() for name in stated] != [name.casefold() for name in COLUMNS]:
         raise TelemetryError(
             f"{path}: row 0 (the header) is not that of a Bitbrains GWA-T-12 file: {header.strip()[:80]!r}. "
             f"Expected {'; '.join(COLUMNS[:2])}; and so on. Take the file out of the folder, or copy it again."

@@ -31,12 +31,12 @@ def named_files(rest: str) -> list[Path] | None:
     """Files and folders that are named, by path or pattern, before, between or behind the signs ``?&=,`` of what
     follows a source's name; None where there is none."""
     parts = filter(None, [rest, *re.split("[?&=,]", rest)])
-    found = [
+    paths = [
         path
         for part in parts
         for path in ([part] if os.path.exists(part) else glob.glob(part, recursive=True))
     ]
-    return [Path(path) for path in dict.fromkeys(sorted(found))] or None
+    return [Path(path) for path in dict.fromkeys(sorted(paths))] or None
 
 
 def pinned(rest: str) -> list[Path]:
@@ -162,8 +162,8 @@ def _open(
     telemetry: str | Path, columns: Mapping[str, str] | None, options: Mapping[str, str] | None = None
 ) -> tuple[Source | None, str]:
     """The source that ``telemetry`` names and what follows its name; None for a file."""
-    found = _by_header(telemetry) if isinstance(telemetry, Path) else _find(telemetry)
-    source, rest = found or (None, "")
+    match = _by_header(telemetry) if isinstance(telemetry, Path) else _find(telemetry)
+    source, rest = match or (None, "")
     if source is not None and columns:
         raise TelemetryError(
             f"{telemetry}: a mapping of columns is for files; the source {source.name} has our names."
@@ -205,9 +205,9 @@ def _uneven(frame: pd.DataFrame) -> list[str]:
     uneven = int((((step - usual).abs() > JITTER * usual) & (step < GAP * usual)).sum())
     if uneven <= len(frame) / 1000:  # a few change nothing
         return []
-    told = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
+    parts = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
     return [
-        f"{told}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones (each then knows a little of the next)"
+        f"{parts}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones (each then knows a little of the next)"
     ]
 
 

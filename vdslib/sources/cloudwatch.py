@@ -67,8 +67,8 @@ def read(rest: str) -> pd.DataFrame:
 def windows(rest: str) -> pd.DataFrame:
     """Anomaly windows of a series: a table of ``start`` and ``end`` (UTC, the first and the last time), one row each."""
     labels = json.loads(fetch(LABELS).read_text(encoding="utf-8"))
-    found = labels[_series(rest).removeprefix(FOLDER)]
-    table = pd.DataFrame(found, columns=["start", "end"])
+    labelled = labels[_series(rest).removeprefix(FOLDER)]
+    table = pd.DataFrame(labelled, columns=["start", "end"])
     return table.assign(
         start=pd.to_datetime(table["start"], utc=True), end=pd.to_datetime(table["end"], utc=True)
     )

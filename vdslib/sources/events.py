@@ -226,7 +226,7 @@ def _refuse(wrong: pd.Series, values: pd.Series, column: str, problem: str, orig
 
 def _jobs(text: pd.Series, words: tuple[str, ...], origin: str) -> pd.DataFrame:
     """The jobs of a log of JSON lines."""
-    lines, found = text.tolist(), []
+    lines, parsed = text.tolist(), []
     for i in tqdm(range(0, len(lines), PARSED), desc="log", unit="part", disable=None, delay=2):
         part = lines[i : i + PARSED]
         try:  # many at once are read several times as fast as one by one
@@ -239,8 +239,8 @@ def _jobs(text: pd.Series, words: tuple[str, ...], origin: str) -> pd.DataFrame:
                 f"{origin}: line {text.index[row]}: is not one JSON object ({lines[row][:60]}). "
                 "Complete it, or leave out the line."
             )
-        found += jobs
-    given = pd.DataFrame(found, index=text.index)
+        parsed += jobs
+    given = pd.DataFrame(parsed, index=text.index)
     for name in ("start", "end", "status"):
         if name not in given:
             raise TelemetryError(

@@ -81,14 +81,14 @@ def measure(rows: int, step: float = 1) -> pd.DataFrame:
     Timestamps count from the second in which it began, so that they are regular.
     """
     start, began = time.monotonic(), datetime.now(UTC).replace(microsecond=0)
-    before, found = _counters(), []
+    before, measured = _counters(), []
     for row in tqdm(range(rows), desc="measuring this host", unit="row", disable=None, delay=2):
         time.sleep(max(0.0, start + (row + 1) * step - time.monotonic()))
         after = _counters()
-        found.append(_rates(before, after) | _state())
+        measured.append(_rates(before, after) | _state())
         before = after
     times = pd.Timestamp(began) + pd.to_timedelta(np.arange(rows) * step, unit="s")
-    frame = pd.DataFrame(found)
+    frame = pd.DataFrame(measured)
     frame.insert(0, "timestamp", times)
     frame.insert(1, "node", NODE)
     frame.attrs["notes"] = left_out(cards_to_count(_outer_cards(), SYSFS)[1])

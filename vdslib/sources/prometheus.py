@@ -167,7 +167,7 @@ def collect(
     count = int(seconds / step)
     ends = last - step * np.arange(count)[::-1]
     parts = [(column, ends[i : i + POINTS]) for column in asked for i in range(0, count, POINTS)]
-    found: dict[str, list[pd.Series]] = {}
+    samples: dict[str, list[pd.Series]] = {}
     notes: list[str] = []
     fill = {"window": f"{window * 1000:.0f}ms", "label": label, "select": select}
     changes = step + max(window, LASTS)
@@ -176,12 +176,12 @@ def collect(
         for column, times in tqdm(parts, desc="Prometheus", unit="query", disable=None, delay=2):
             query = Template(asked[column]).safe_substitute(fill)
             answer = _ask(session, address, _inquiry(query, times, step), column, notes)
-            found.setdefault(column, []).append(_series(answer, column, label, changes, origin, notes))
+            samples.setdefault(column, []).append(_series(answer, column, label, changes, origin, notes))
         if asked.get("network_usage") == QUERIES["network_usage"]:
             query = Template(LEFT_OUT).safe_substitute(fill)
             cards = _ask(session, address, _inquiry(query, ends[-1:], step), "network_usage", [])
             notes += left_out(one["metric"].get("device", "") for one in cards)
-    frame = pd.DataFrame({column: pd.concat(pieces) for column, pieces in found.items()})
+    frame = pd.DataFrame({column: pd.concat(pieces) for column, pieces in samples.items()})
     frame = frame.rename_axis(["node", "timestamp"]).reset_index().dropna(how="all", subset=list(asked))
     if frame.empty:
         raise TelemetryError(
@@ -281,7 +281,7 @@ def _ask(
             f"{origin}: the server wants a user and password. Put them into ~/.netrc, from where they are read; or "
             f"a token, if it wants one, into the variable {TOKEN} or a file (token_file=PATH)."
         )
-    content, found = _content(answer, origin)
+    content, samples = _content(answer, origin)
     if content["status"] == "error":
         raise TelemetryError(
             f"{origin}: column '{column}': the server refused the query ({content['error']}). "
@@ -294,7 +294,7 @@ def _ask(
     for text in said:
         warnings.warn(f"{origin}: {text}", stacklevel=4)
     notes += said + [f"column '{column}': the server says: {text}" for text in content.get("infos") or []]
-    return found
+    return samples
 
 
 def _content(answer: Any, origin: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -342,19 +342,19 @@ def _series(
         nodes[node] = labels, values
     if infinite:
         notes.append(f"column '{column}': {infinite} infinite values are gaps")
-    found = {(node, when): value for node, (_, values) in nodes.items() for when, value in values.items()}
-    index = pd.MultiIndex.from_tuples(found) if found else pd.MultiIndex.from_arrays([[], []])
-    return pd.Series(list(found.values()), index=index, dtype=float).replace([np.inf, -np.inf], np.nan)
+    samples = {(node, when): value for node, (_, values) in nodes.items() for when, value in values.items()}
+    index = pd.MultiIndex.from_tuples(samples) if samples else pd.MultiIndex.from_arrays([[], []])
+    return pd.Series(list(samples.values()), index=index, dtype=float).replace([np.inf, -np.inf], np.nan)
 
 
 def _twice(node: str, one: dict[str, str], two: dict[str, str], label: str) -> str:
     """That a node has more than one series at a time, by which labels they differ, and what to do."""
     differ = {name: (one.get(name, ""), two.get(name, "")) for name in sorted({*one, *two}) if name != label}
-    told = [f"{name} {a!r} and {b!r}" for name, (a, b) in differ.items() if a != b]
+    parts = [f"{name} {a!r} and {b!r}" for name, (a, b) in differ.items() if a != b]
     first = next((name for name, (a, b) in differ.items() if a != b), label)
     return (
         f"more than one series of node {node}. Let the query add them up, as in 'sum by ({label}) (...)', if each is a "
-        f"part of the node. If they are the same twice (they differ by {', '.join(told)}), choose one by the option "
+        f"part of the node. If they are the same twice (they differ by {', '.join(parts)}), choose one by the option "
         f'select={first}="{differ[first][0]}", which a query of your own takes as {{$select}}.'
     )
 

@@ -194,7 +194,7 @@ def _by_node(folder: Path, pattern: str) -> dict[str, list[Path]]:
     """All trace files of a folder and the folders below, by node."""
     if not folder.is_dir():
         raise TelemetryError(f"{folder}: there is no such folder. Give the folder that has the trace files.")
-    found: dict[str, list[Path]] = {}
+    by_node: dict[str, list[Path]] = {}
 
     def refuse(error: OSError) -> None:  # os.walk would pass over a folder that it cannot read
         raise TelemetryError(
@@ -204,13 +204,13 @@ def _by_node(folder: Path, pattern: str) -> dict[str, list[Path]]:
     for where, _, names in os.walk(folder, onerror=refuse):
         for name in fnmatch.filter(names, pattern):
             if not name.startswith("."):
-                found.setdefault(stem(name), []).append(Path(where, name))
-    if not found:
+                by_node.setdefault(stem(name), []).append(Path(where, name))
+    if not by_node:
         raise TelemetryError(
             f"{folder}: there is no file {pattern} in it or in the folders below. Give the folder that has "
             "the trace files."
         )
-    return {node: sorted(found[node]) for node in sorted(found, key=lambda name: (len(name), name))}
+    return {node: sorted(by_node[node]) for node in sorted(by_node, key=lambda name: (len(name), name))}
 
 
 def _outstanding(

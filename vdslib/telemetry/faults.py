@@ -155,7 +155,7 @@ class Work:
     interval: float | None
     limit: float
     dry: bool
-    found: list[tuple[str, str, str, str, int, int, str]] = field(default_factory=list)
+    findings: list[tuple[str, str, str, str, int, int, str]] = field(default_factory=list)
     lost: int = 0
     replaced: int = 0
     interpolated: int = 0
@@ -209,7 +209,7 @@ class Work:
         action = action or FAULTS[fault].policies.get(self.policy(fault), "")
         if self.policy(fault) == "refuse":
             action = self.refuse(fault, f"column '{column}'", FAULTS[fault].meaning, "")
-        self.found.append((fault, column, "", "the whole column", rows, 0, action))
+        self.findings.append((fault, column, "", "the whole column", rows, 0, action))
 
     def note(
         self,
@@ -244,7 +244,7 @@ class Work:
             if pd.notna(time):
                 where += f" from {time:%Y-%m-%dT%H:%M:%SZ}"
             line = (fault, column, str(node), where, len(rows), int(gone[rows].sum()), action + detail(rows))
-            self.found.append(line)
+            self.findings.append(line)
 
     def drop(self, fault: str, column: str, wrong: pd.Series, action: str = "") -> None:
         """Report rows and leave them out."""
@@ -260,4 +260,4 @@ class Work:
         """Report numbers that do not fit their unit, which is an error."""
         place = f"column '{doubt.column}', " + (f"node {doubt.node}" if doubt.node else "rows")
         action = self.refuse("units", place, doubt.reason, doubt.remedy)
-        self.found.append(("units", doubt.column, doubt.node, doubt.reason, doubt.rows, 0, action))
+        self.findings.append(("units", doubt.column, doubt.node, doubt.reason, doubt.rows, 0, action))

@@ -85,7 +85,9 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
         step(work)
         if work.frame.empty:
             break
-    table = pd.DataFrame(work.found, columns=["fault", "column", "node", "where", "rows", "lost", "action"])
+    table = pd.DataFrame(
+        work.findings, columns=["fault", "column", "node", "where", "rows", "lost", "action"]
+    )
     report = Report(work.origin, table, work.rows, work.lost, work.replaced, work.interpolated)
     if work.dry:
         return work.frame, report

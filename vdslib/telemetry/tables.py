@@ -136,19 +136,19 @@ def _together(frame: pd.DataFrame, together: str) -> pd.Index:
             "every node, so there is no series of the system. Select single nodes, or align their times."
         )
     kept = np.bincount(node[complete[moment]], minlength=len(names))
-    told = []
+    parts = []
     if left := count - int(complete.sum()):
         until = np.append(0, np.cumsum(~complete))  # incomplete times before each
         lived = until[last + 1] - until[first] if together == "alive" else left
         lacking = _named(pd.Series(lived - (np.bincount(node) - kept), names), count)
-        told.append(f"{left} of {count} times are left out of the system's series, without {lacking}")
+        parts.append(f"{left} of {count} times are left out of the system's series, without {lacking}")
     if fewer := int((rows[complete] < len(names)).sum()):
         lacking = _named(pd.Series(complete.sum() - kept, names), int(complete.sum()))
-        told.append(f"at {fewer} of {complete.sum()} times the system is fewer nodes, without {lacking}")
-    if told:
+        parts.append(f"at {fewer} of {complete.sum()} times the system is fewer nodes, without {lacking}")
+    if parts:
         others = " or ".join(repr(each) for each in ("alive", "all", "present") if each != together)
         warnings.warn(
-            f"{origin_of(frame)}: {'; '.join(told)}. To choose otherwise, say together={others}.",
+            f"{origin_of(frame)}: {'; '.join(parts)}. To choose otherwise, say together={others}.",
             stacklevel=3,
         )
     return times[complete]
