@@ -294,10 +294,12 @@ def sweep(
         return summary
     terminal = sys.stderr.isatty()
     place.tidy()  # what killed runs left behind, from before and, once the cluster is gone, from within
+    after = ExitStack()
+    after.callback(place.tidy)
     with (
         # a place that cannot be written is told before any worker starts, one that workers cannot see by them
         place.workshop("sweep") as sign,
-        ExitStack() as after,
+        after,
         _cluster(scheduler, min(workers, len(waiting))) as client,
         tqdm(
             total=len(waiting),
@@ -307,7 +309,6 @@ def sweep(
             smoothing=0.05,
         ) as bar,
     ):
-        after.callback(place.tidy)
         origin = runs.Origin(
             str(Path.cwd()), str(sign) if place.local else "", place.address, place.experiment
         )
