@@ -123,3 +123,34 @@ def trace_folder(folder: Path, nodes: int, rows: int, months: int = 1) -> None:
         for node in range(nodes):
             start = 1_375_308_176 + month * 300 * rows
             trace_file(folder / f"2013-{month + 8}" / f"{node + 1}.csv", rows, node * 12 + month, start)
+
+
+START = pd.Timestamp("2026-03-02T08:00:00Z")
+
+
+def machine(rows=40, node="a", step=60, seed=0):
+    """Telemetry of one machine as a source gives it, every row another."""
+    rng = np.random.default_rng([seed, len(node), ord(node[-1])])
+    frame = pd.DataFrame(
+        {
+            "timestamp": START + pd.to_timedelta(np.arange(rows) * step, unit="s"),
+            "node": node,
+            "cpu_usage": rng.uniform(5, 95, rows),
+            "memory_usage": rng.uniform(20, 90, rows),
+            "disc_usage": rng.uniform(1, 900, rows),
+            "jobs_completed": rng.integers(0, 9, rows),
+            "latency_mean": rng.uniform(1, 50, rows),
+            "strategy": "random",
+            "cpu_cores": 2.0,
+            "memory_mb": 4096.0,
+            "number": np.arange(rows, dtype=float),  # of the row, to find it again
+        }
+    )
+    frame.attrs["origin"] = "a.csv"
+    return frame
+
+
+def what_was_found(report):
+    """What a report says: fault -> (rows, rows lost)."""
+    by_fault = report.table.groupby("fault", sort=False)[["rows", "lost"]].sum()
+    return {fault: (int(row["rows"]), int(row["lost"])) for fault, row in by_fault.iterrows()}

@@ -149,12 +149,12 @@ FILES = {
     "UTF-16": (
         "a.csv",
         lambda lines: "\n".join(lines).encode("utf-16"),
-        "not written in UTF-8. Read the file with encoding='utf-16', or save it in UTF-8.",
+        "not written in UTF-8. Read the file with encoding='utf-16' if that is its encoding, or save it in UTF-8.",
     ),
     "Latin-1": (
         "a.csv",
         lambda _: (HEADER + FIRST.replace("node-1", "Zürich")).encode("latin-1"),
-        "not written in UTF-8. Read the file with encoding='cp1252', or save it in UTF-8.",
+        "not written in UTF-8. Read the file with encoding='cp1252' if that is its encoding, or save it in UTF-8.",
     ),
     "a separator at the end of lines": (
         "a.csv",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import recording
+from synthetic import START, machine, recording, what_was_found
 
 from vdslib import telemetry
 from vdslib.cli import main
@@ -17,36 +17,7 @@ from vdslib.errors import TelemetryError
 from vdslib.forecasting import preparation
 from vdslib.telemetry import FAULTS, SCHEMA
 
-START = pd.Timestamp("2026-03-02T08:00:00Z")
 GENERATED = settings(max_examples=30, deadline=None, derandomize=True, database=None)
-
-
-def machine(rows=40, node="a", step=60, seed=0):
-    """Telemetry of one machine as a source gives it, every row another."""
-    rng = np.random.default_rng([seed, len(node), ord(node[-1])])
-    frame = pd.DataFrame(
-        {
-            "timestamp": START + pd.to_timedelta(np.arange(rows) * step, unit="s"),
-            "node": node,
-            "cpu_usage": rng.uniform(5, 95, rows),
-            "memory_usage": rng.uniform(20, 90, rows),
-            "disc_usage": rng.uniform(1, 900, rows),
-            "jobs_completed": rng.integers(0, 9, rows),
-            "latency_mean": rng.uniform(1, 50, rows),
-            "strategy": "random",
-            "cpu_cores": 2.0,
-            "memory_mb": 4096.0,
-            "number": np.arange(rows, dtype=float),  # of the row, to find it again
-        }
-    )
-    frame.attrs["origin"] = "a.csv"
-    return frame
-
-
-def found(report):
-    """What a report says: fault -> (rows, rows lost)."""
-    by_fault = report.table.groupby("fault", sort=False)[["rows", "lost"]].sum()
-    return {fault: (int(row["rows"]), int(row["lost"])) for fault, row in by_fault.iterrows()}
 
 
 def same(one, other):
@@ -55,141 +26,6 @@ def same(one, other):
 
 
 # ------------------------------------------------------------------------------------ each by itself
-
-
-def written(tmp_path, *rows, header="timestamp,node,cpu_usage,disc_usage", name="a.csv"):
-    """A file of rows, in which {time} is a minute after that of the row before."""
-    lines = [row.replace("{time}", f"2026-03-02T08:{n:02}:00Z") for n, row in enumerate(rows)]
-    path = tmp_path / name
-    path.write_text("\n".join([header, *lines]) + "\n")
-    return path
-
-
-def test_rows_in_descending_order_are_sorted_only_when_that_is_chosen():
-    frame = machine()[::-1].reset_index(drop=True)
-    with pytest.raises(
-        TelemetryError, match=r"39 of 40 rows would be left out: state policies=\{'clock_back': 'sort'\}"
-    ):
-        telemetry.repair(frame)
-    repaired, report = telemetry.repair(frame, {"clock_back": "sort"})
-    assert report.lost == 0
-    pd.testing.assert_frame_equal(repaired, telemetry.check(machine()))
-
-
-def test_a_percent_sign_is_removed(tmp_path):
-    path = written(tmp_path, "{time},a,30.5%,1", "{time},a,31 %,1")
-    repaired, report = telemetry.repair(telemetry.load(path))
-    assert list(repaired["cpu_usage"]) == [30.5, 31] and found(report) == {"percent_sign": (2, 0)}
-
-
-def test_a_value_that_is_left_out_is_shown(tmp_path):
-    path = written(tmp_path, "{time},a,30,1", "{time},a,much,1", "{time},a,30,-7")
-    report = telemetry.validate(telemetry.load(path))
-    assert list(report.table["action"]) == ["the row is left out: much", "the row is left out: -7"]
-
-
-def test_commas_of_another_column_tell_what_a_comma_means(tmp_path):
-    path = written(tmp_path, '{time},a,"30,5","1,234"', '{time},a,"31,5","2,345"')
-    repaired, _ = telemetry.repair(telemetry.load(path), {"decimal_comma": "convert"})
-    assert list(repaired["disc_usage"]) == [1.234, 2.345]
-
-
-@pytest.mark.parametrize("other", ["12.5", '"1,234.5"'])
-def test_commas_and_points_before_decimals_are_no_numbers_of_one_column(tmp_path, other):
-    path = written(tmp_path, '{time},a,30,"1,5"', "{time},a,30," + other)
-    with pytest.raises(
-        TelemetryError, match="'disc_usage', row 1: .* Correct the column: some of its numbers"
-    ):
-        telemetry.repair(telemetry.load(path), {"decimal_comma": "convert"})
-
-
-def test_a_repair_says_how_a_file_with_other_separators_is_read(tmp_path):
-    path = written(tmp_path, "{time};a;1;2", header="timestamp;node;cpu_usage;disc_usage")
-    with pytest.raises(TelemetryError, match="Read the file with separator=';'"):
-        telemetry.repair(telemetry.load(path))
-
-
-def test_a_repair_says_how_times_in_another_order_are_read(tmp_path):
-    path = written(tmp_path, "31.01.2026 05:00,a,30,1", "31.01.2026 05:01,a,31,2")
-    with pytest.raises(TelemetryError, match="Read the file with time_format='%d.%m.%Y %H:%M' if"):
-        telemetry.repair(telemetry.load(path))
-    read = telemetry.read(path, time_format="%d.%m.%Y %H:%M")
-    assert f"{read['timestamp'].iloc[1]:%Y-%m-%dT%H:%M:%SZ}" == "2026-01-31T05:01:00Z"
-
-
-def test_a_file_in_another_encoding_is_read_as_stated(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("timestamp,node,cpu_usage\n2026-03-02T08:00:00Z,Zürich,30\n", encoding="utf-16")
-    assert list(telemetry.read(path, encoding="utf-16")["node"]) == ["Zürich"]
-    with pytest.raises(
-        TelemetryError, match="encoding='klingon' is not possible. Give the name of an encoding"
-    ):
-        telemetry.read(path, encoding="klingon")
-
-
-FRACTIONS = {
-    "the whole file": [0.30, 0.41, 0.35, 0.45, 0.5, 0.38],
-    "from one row on": [30, 41, 35, 0.45, 0.5, 0.38],
-}
-
-
-@pytest.mark.parametrize("values", FRACTIONS.values(), ids=FRACTIONS)
-def test_fractions_in_place_of_percentages_are_noted_and_not_repaired(tmp_path, values):
-    path = written(tmp_path, *[f"{{time}},a,{value},1" for value in values])
-    assert any(
-        "column 'cpu_usage', node a: numbers between 0.3" in note
-        for note in telemetry.read(path).attrs["notes"]
-    )
-    with pytest.raises(TelemetryError, match="column 'cpu_usage', node a: numbers between 0.3"):
-        telemetry.repair(telemetry.load(path))
-    telemetry.repair(telemetry.load(path), units={"cpu_usage": "percent"})
-
-
-def test_a_machine_that_idles_now_and_then_raises_no_doubt(tmp_path):
-    path = written(
-        tmp_path, *[f"{{time}},a,{value},1" for value in (0.4, 0.5, 0.3, 40, 45, 50, 0.4, 0.5, 0.3)]
-    )
-    assert "notes" not in telemetry.read(path).attrs
-
-
-NOTED = {
-    "names alike": (
-        ["{time},web,30,1", "{time},Web,30,1"],
-        "nodes 'Web' and 'web' are taken as different ones",
-    ),
-    "numbers alike": (
-        ["{time},007,30,1", "{time},7,30,1"],
-        "nodes '007' and '7' are taken as different ones",
-    ),
-    "year 1": (
-        ["0001-01-01T00:00:00Z,a,30,1"],
-        "times from 1-01-01 to 1-01-01 are not all between 1990 and 2100",
-    ),
-    "year 9999": (["9999-01-01T00:00:00Z,a,30,1"], "times from 9999-01-01 to 9999-01-01 are not all between"),
-}
-
-
-@pytest.mark.parametrize(("rows", "note"), NOTED.values(), ids=NOTED)
-def test_what_may_be_meant_otherwise_is_noted(tmp_path, rows, note):
-    assert any(note in each for each in telemetry.read(written(tmp_path, *rows)).attrs["notes"])
-
-
-def test_points_that_may_stand_between_thousands_are_noted(tmp_path):
-    path = written(tmp_path, "{time};a;30.0;1.200", header="timestamp;node;cpu_usage;disc_usage")
-    notes = telemetry.read(path, separator=";").attrs["notes"]
-    (note,) = notes
-    assert note.startswith(
-        "column 'disc_usage': 1.200 is taken as 1.2; if the point stands between thousands, state "
-    )
-
-
-def test_a_repair_says_what_lines_lack_and_which_column_is_empty(tmp_path):
-    header = "timestamp,node,cpu_usage,system_productivity"
-    notes = telemetry.repair(telemetry.load(written(tmp_path, "{time},a,30,", "{time},a,31", header=header)))[
-        0
-    ].attrs["notes"]
-    assert notes[0].startswith("1 line, the first in row 2, ends before the last column")
-    assert notes[1] == "column 'system_productivity' has no value in any row"
 
 
 def test_clean_telemetry_is_left_as_it_is():
@@ -232,7 +68,7 @@ def test_validate_reports_what_repair_does_and_changes_nothing():
 def test_an_outage_stays_a_gap_that_no_window_crosses():
     frame = machine(120).drop(index=range(50, 60))
     repaired, report = telemetry.repair(frame, {"irregular": "grid"}, interval=60)
-    assert len(repaired) == 110 and found(report) == {"outage": (1, 0)}
+    assert len(repaired) == 110 and what_was_found(report) == {"outage": (1, 0)}
     assert "0 days 00:11:00" in report.table["action"].item()
     windows = preparation.prepare(
         repaired, features=["number"], target="number", window=5, test=0, validation=0
@@ -246,7 +82,7 @@ def test_a_shutdown_and_a_late_start_are_left_out_or_kept():
     frame.loc[:4, ["cpu_cores", "cpu_usage"]] = 0
     frame.loc[20:29, ["cpu_cores", "cpu_usage"]] = 0
     repaired, report = telemetry.repair(frame)
-    assert found(report) == {"late_start": (5, 5), "shutdown": (10, 10), "outage": (1, 0)}
+    assert what_was_found(report) == {"late_start": (5, 5), "shutdown": (10, 10), "outage": (1, 0)}
     assert list(repaired["number"]) == [*range(5, 20), *range(30, 40)]
     repaired, report = telemetry.repair(frame, {"late_start": "keep", "shutdown": "keep"})
     assert len(repaired) == 40 and report.lost == 0
@@ -260,7 +96,7 @@ def test_repeated_times_of_a_machine_switched_off_are_told_apart():
     frame = pd.concat([frame, later, differing.assign(timestamp=later["timestamp"].tail(2))])
     frame = frame.sort_values("timestamp", kind="stable")
     repaired, report = telemetry.repair(frame)
-    assert found(report) == {"duplicate": (10, 10), "repeated_time": (2, 2), "shutdown": (10, 10)}
+    assert what_was_found(report) == {"duplicate": (10, 10), "repeated_time": (2, 2), "shutdown": (10, 10)}
     assert len(repaired) == 30
 
 
@@ -268,7 +104,10 @@ def test_a_resize_is_marked_and_windows_stay_on_one_side():
     frame = machine(80)
     frame.loc[40:, "cpu_cores"] = 4.0
     repaired, report = telemetry.repair(frame)
-    assert found(report) == {"resize": (1, 0)} and "(first from 2 to 4)" in report.table["action"].item()
+    assert (
+        what_was_found(report) == {"resize": (1, 0)}
+        and "(first from 2 to 4)" in report.table["action"].item()
+    )
     assert list(repaired["segment"]) == [0] * 40 + [1] * 40
     pd.testing.assert_series_equal(repaired["cpu_usage"], frame["cpu_usage"])
     windows = preparation.prepare(
@@ -302,7 +141,7 @@ def test_usages_above_the_capacity_are_kept_or_clipped():
     frame.loc[3, "cpu_usage"] = 106.0
     frame.loc[[4, 5], "memory_usage"] = 150.0
     repaired, report = telemetry.repair(frame)
-    assert found(report) == {"above_100": (1, 0), "memory_over_capacity": (2, 0)}
+    assert what_was_found(report) == {"above_100": (1, 0), "memory_over_capacity": (2, 0)}
     assert repaired["cpu_usage"][3] == 106 and repaired["memory_usage"][4] == 150
     repaired, _ = telemetry.repair(frame, {"above_100": "clip", "memory_over_capacity": "clip"})
     assert repaired["cpu_usage"].max() == repaired["memory_usage"].max() == 100
@@ -312,7 +151,7 @@ def test_uneven_steps_are_kept_unless_a_grid_is_wanted():
     frame = machine(10)
     frame["timestamp"] += pd.to_timedelta([0, 3, 0, 0, 15, 0, 0, 0, 0, 0], unit="s")
     repaired, report = telemetry.repair(frame)
-    assert found(report) == {"irregular": (4, 0)}
+    assert what_was_found(report) == {"irregular": (4, 0)}
     pd.testing.assert_series_equal(repaired["timestamp"], frame["timestamp"].astype("datetime64[us, UTC]"))
     repaired, report = telemetry.repair(frame, {"irregular": "grid"}, interval=60)
     assert list(repaired["timestamp"]) == list(machine(10)["timestamp"])
@@ -347,7 +186,7 @@ def test_of_a_clock_that_went_back_the_fewer_rows_are_left_out():
         "3min30s"
     )  # rows 30 to 32 are earlier than row 29, 27 to 29 later
     repaired, report = telemetry.repair(frame)
-    assert report.lost == 3 and found(report)["clock_back"] == (3, 3)
+    assert report.lost == 3 and what_was_found(report)["clock_back"] == (3, 3)
     assert set(range(40)) - set(repaired["number"]) == {30, 31, 32}  # of two equal sets the second
     ahead = machine()
     ahead.loc[7, "timestamp"] += pd.Timedelta("30min")
@@ -417,14 +256,14 @@ def test_offsets_are_kept_apart_and_times_without_one_belong_to_the_zone():
     ]
     repaired, report = telemetry.repair(frame.assign(timestamp=texts))
     assert list(repaired["timestamp"]) == list(frame["timestamp"])
-    assert report.table.to_dict("records")[0]["action"] == "taken as UTC" and found(report) == {
+    assert report.table.to_dict("records")[0]["action"] == "taken as UTC" and what_was_found(report) == {
         "time_zone": (1, 0)
     }
     local = frame["timestamp"].dt.tz_convert("Europe/Kyiv").dt.tz_localize(None)
     for wall in (local, local.astype(str), local.dt.strftime("%Y-%m-%dT%H:%M:%S")):
         repaired, report = telemetry.repair(frame.assign(timestamp=wall), zone="Europe/Kyiv")
         assert list(repaired["timestamp"]) == list(frame["timestamp"])
-        assert found(report) == {"time_zone": (4, 0)}
+        assert what_was_found(report) == {"time_zone": (4, 0)}
 
 
 @pytest.mark.parametrize("date", ["2026-03-29", "2026-10-25"], ids=["spring", "autumn"])
@@ -455,7 +294,7 @@ def test_marks_commas_and_empty_columns():
     frame["disc_usage"] = ""
     frame["latency_mean"] = np.nan  # may be empty, so it stays
     repaired, report = telemetry.repair(frame, {"decimal_comma": "convert"})
-    assert found(report) == {"byte_order_mark": (40, 0), "decimal_comma": (40, 0), "absent": (40, 0)}
+    assert what_was_found(report) == {"byte_order_mark": (40, 0), "decimal_comma": (40, 0), "absent": (40, 0)}
     np.testing.assert_allclose(repaired["cpu_usage"], machine()["cpu_usage"], atol=5e-4)
     assert "disc_usage" not in repaired and repaired["latency_mean"].isna().all()
 
@@ -477,7 +316,7 @@ def test_a_dirty_file_is_repaired_from_its_text(tmp_path):
     with pytest.raises(TelemetryError):
         telemetry.read(path)
     repaired, report = telemetry.repair(telemetry.load(path))
-    lost = {fault: lost for fault, (_, lost) in found(report).items() if lost}
+    lost = {fault: lost for fault, (_, lost) in what_was_found(report).items() if lost}
     assert lost == {"empty": 2, "duplicate": 1}  # the blank line, the line cut off; the line written twice
     assert report.rows == 32 and report.lost == 3 and list(repaired["number"]) == list(range(29))
 
@@ -753,7 +592,7 @@ def test_the_rows_lost_to_each_fault_are_counted_exactly(places, data):
             extra.append(frame.loc[rows].assign(disc_usage=0.5))
     dirty = pd.concat([frame, *extra]).sort_values("order", kind="stable")
     repaired, report = telemetry.repair(dirty)
-    counted = {fault: numbers for fault, numbers in found(report).items() if fault != "outage"}
+    counted = {fault: numbers for fault, numbers in what_was_found(report).items() if fault != "outage"}
     assert counted == expected
     assert len(repaired) == len(dirty) - sum(count for count, _ in expected.values())
 
@@ -833,7 +672,7 @@ FILES = {
 def test_the_faults_of_real_machines_are_found_and_repaired(dirty, file):
     frame, (rows, lost, faults) = dirty(*file), FILES[file]
     repaired, report = telemetry.repair(frame, units=UNITS)
-    assert (report.rows, report.lost, found(report)) == (rows, lost, faults)
+    assert (report.rows, report.lost, what_was_found(report)) == (rows, lost, faults)
     same(telemetry.repair(repaired)[0], repaired)
 
 

@@ -38,7 +38,7 @@ def outcomes() -> pd.DataFrame:
 def _outcome(name: str, way: str) -> dict[str, str | int]:
     repaired, report = telemetry.repair(bitbrains.raw(traces.fetch(name)), WAYS[way], interval=INTERVAL)
     windows, crossing = _windows(repaired)
-    kinds = report.table.groupby("fault")["rows"].sum()
+    counts = report.table.groupby("fault")["rows"].sum()
     return {
         "file": name.partition("/")[2].removesuffix(".csv"),
         "way": way,
@@ -49,7 +49,7 @@ def _outcome(name: str, way: str) -> dict[str, str | int]:
         "remaining": len(repaired),
         "windows": windows,
         "crossing": crossing,
-        **kinds,
+        **counts,
     }
 
 

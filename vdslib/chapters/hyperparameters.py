@@ -202,11 +202,11 @@ def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
 
 def errors(jobs: Sequence[Job]) -> list[float]:
     """Validation MSE of each training; NaN where it diverged."""
-    tried = []
+    losses = []
     for job, done in zip(jobs, training.train(jobs), strict=True):
         assert job.validation is not None  # `job` gives each its own
-        tried += training.losses(done.model, job.validation)
-    return tried
+        losses += training.losses(done.model, job.validation)
+    return losses
 
 
 def search(

@@ -84,8 +84,8 @@ def complete(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     partial = [name for name in needed if not has[name].all()]
     if partial:
         lacking = {name: ", ".join(has.index[~has[name]].astype(str)) for name in partial}
-        parts = "; ".join(f"'{name}' (not measured at {nodes})" for name, nodes in lacking.items())
-        warnings.warn(f"{origin}: columns that not every node has are left out: {parts}.", stacklevel=3)
+        where = "; ".join(f"'{name}' (not measured at {nodes})" for name, nodes in lacking.items())
+        warnings.warn(f"{origin}: columns that not every node has are left out: {where}.", stacklevel=3)
         frame = frame.drop(columns=partial)
     kept = frame.dropna(subset=[name for name in needed if name not in partial])
     if len(kept) < len(frame):

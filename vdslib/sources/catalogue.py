@@ -205,9 +205,9 @@ def _uneven(frame: pd.DataFrame) -> list[str]:
     uneven = int((((step - usual).abs() > JITTER * usual) & (step < GAP * usual)).sum())
     if uneven <= len(frame) / 1000:  # a few change nothing
         return []
-    parts = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
+    jitter = f"{uneven} of {int(step.notna().sum())} steps in time are uneven, and no window crosses them"
     return [
-        f"{parts}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones (each then knows a little of the next)"
+        f"{jitter}; vds import with --policy irregular grid --interval SECONDS moves the rows to even ones (each then knows a little of the next)"
     ]
 
 

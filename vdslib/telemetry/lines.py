@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
-
 from vdslib.errors import TelemetryError, Way
 
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # how files of other encodings begin
@@ -21,12 +19,12 @@ class Lines:
     separator: str
     encoding: str
 
-    def short(self) -> dict[int, int]:
-        """Rows (from 0) whose lines have fewer fields than the header, with the number that they have. Lines without
-        any are blank, which the table shows."""
+    def short(self) -> list[tuple[int, int]]:
+        """The lines with fewer fields than the header: row, from 0, and number of fields. Lines without any are blank,
+        which the table shows."""
         records = self._records(strict=False)
         width = len(next(records)[1])
-        return {row: len(fields) for row, (_, fields) in enumerate(records) if 0 < len(fields) < width}
+        return [(row, len(fields)) for row, (_, fields) in enumerate(records) if 0 < len(fields) < width]
 
     def fault(self, error: Exception) -> TelemetryError:
         """What makes the file no table, told by its lines, or else by the ``error`` of who tried to read it."""
@@ -55,17 +53,18 @@ class Lines:
 
     def _records(self, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
         """The line with which each record of the file ends, and the record's fields."""
+        import fsspec  # few files need it
+
         with fsspec.open(self.path, "rt", encoding=self.encoding, compression="infer", newline="") as text:
             reader = csv.reader(text, delimiter=self.separator, strict=strict)
             for fields in reader:
                 yield reader.line_num, fields
 
     def _too_many(self, row: int, line: int, header: list[str], fields: list[str]) -> TelemetryError:
-        more = len(fields) - len(header)
         remedy = "Delete what is too much, or name it in the header."
         if not any(fields[len(header) :]):
             remedy = f"Remove {self.separator!r} from the end of lines, or add it to the header's."
-        elif self.separator == "," and more > 0:
+        elif self.separator == ",":
             remedy = (
                 "If the comma stands before decimals too, write the file with ';' between its fields, or with "
                 "quotation marks around its numbers. Else delete what is too much, or name it in the header."
@@ -79,7 +78,7 @@ class Lines:
         start = self.path.read_bytes()[:2]
         other = MARKS.get(start, "cp1252")
         remedy = "Save the file in UTF-8, or state its encoding."
-        ways = [Way("Read the file with {}, or save it in UTF-8.", "encoding", other)]
+        ways = [Way("Read the file with {} if that is its encoding, or save it in UTF-8.", "encoding", other)]
         return TelemetryError(
             f"{self.origin}: not readable, since it is not written in {self.encoding.removesuffix('-sig').upper()}. {remedy}",
             ways,

@@ -15,7 +15,7 @@ from vdslib.errors import TelemetryError, Way
 from vdslib.telemetry import forms, numerals, times
 from vdslib.telemetry.forms import stated
 from vdslib.telemetry.lines import Lines
-from vdslib.telemetry.schema import COLUMNS, NAMELESS, located, named, origin_of
+from vdslib.telemetry.schema import COLUMNS, NAMELESS, is_empty, located, named, origin_of
 
 RECORDED = "data/vds_data.csv"  # what ``read("recorded")`` reads, relative to the project
 # how names of files end, compressed or not; a number after a point is part of the name
@@ -37,9 +37,10 @@ def load(source: str | Path, columns: Mapping[str, str] | None = None, **options
 
     Arguments are those of ``telemetry.read``. In text every value stays text, a byte order mark is removed, blank
     lines are rows. ``attrs`` has "origin", and where there are such "zone", stated for times without an offset,
-    and "notes" on what was assumed. Raises TelemetryError where there is no table.
+    "notes" on what was assumed, and "short", the first line that ends before the last column: its row, from 0, and
+    the number of its fields. Raises TelemetryError where there is no table.
     """
-    return trying(_load, source, columns, options)
+    return trying(plain, source, columns, options)
 
 
 def trying(
@@ -59,19 +60,24 @@ def trying(
         ]
         if not helping:
             raise
-        raise TelemetryError(" ".join([str(error).removesuffix(error.remedy).rstrip(), *helping])) from None
+        message = " ".join([str(error).removesuffix(error.remedy).rstrip(), *helping])
+        raise TelemetryError(message, blamed=error.blamed) from None
 
 
 def _helps(way: Way, error: TelemetryError, reader: Callable[..., pd.DataFrame]) -> bool:
-    """Whether a file can be read, or is refused for something else only, with one option more."""
+    """Whether a file can be read with one option more, or is refused for something else only, or for something that
+    one more of them mends."""
+    another = partial(reader, **{way.option: way.value})
     try:
-        reader(**{way.option: way.value})
+        another()
     except TelemetryError as other:
-        return str(other) != str(error) and not other.blamed
+        mended = not other.blamed or any(_helps(each, other, another) for each in other.ways)
+        return str(other) != str(error) and mended
     return True
 
 
-def _load(source: str | Path, columns: Mapping[str, str] | None, **options: str) -> pd.DataFrame:
+def plain(source: str | Path, columns: Mapping[str, str] | None, **options: str) -> pd.DataFrame:
+    """What ``load`` does, without trying other options on a file that is refused."""
     path, behind = forms.address(source)
     origin = str(path)
     if origin == "recorded":
@@ -86,12 +92,7 @@ def _load(source: str | Path, columns: Mapping[str, str] | None, **options: str)
     if path.suffix.lower() == ".parquet":
         frame, twice = _parquet(path), []
     else:
-        frame, twice = _text(Lines(path, origin, form.separator, form.encoding))
-        if short := frame.attrs.get("short"):
-            notes.append(
-                f"{len(short)} line{'s' * (len(short) > 1)}, the first in row {next(iter(short)) + 1}, "
-                f"{'end' if len(short) > 1 else 'ends'} before the last column; what is missing is taken as empty"
-            )
+        frame, twice = _text(Lines(path, origin, form.separator, form.encoding), notes)
     frame.attrs["origin"] = origin
     if columns:
         frame = _renamed(frame, columns, path, origin, twice)
@@ -103,8 +104,7 @@ def _load(source: str | Path, columns: Mapping[str, str] | None, **options: str)
         )
     frame = _with_time(frame, notes)
     if form.time_format and "timestamp" in named(frame)[0]:
-        own = next(name for name in frame if _our_name(name) == "timestamp")
-        frame[own] = times.from_format(frame[own], form.time_format)
+        frame = _with_format(frame, form.time_format)
     if form.decimal != "." or form.thousands:
         frame = _with_points(frame, form)
     elif form.separator != ",":
@@ -143,9 +143,8 @@ def _parquet(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _text(lines: Lines) -> tuple[pd.DataFrame, list[str]]:
-    """A text file, all as text, and the names that its header has twice. ``attrs["short"]`` has the rows whose lines
-    end before the last column, each with its number of fields."""
+def _text(lines: Lines, notes: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """A text file, all as text, and the names that its header has twice."""
     form: dict[str, Any] = {
         "sep": lines.separator,
         "dtype": str,
@@ -154,9 +153,8 @@ def _text(lines: Lines) -> tuple[pd.DataFrame, list[str]]:
         "encoding": lines.encoding,
     }
     try:
-        header = pd.read_csv(lines.path, header=None, nrows=1, **form).iloc[
-            0
-        ]  # pandas renames what occurs twice
+        # without a header, as pandas renames what occurs twice
+        header = pd.read_csv(lines.path, header=None, nrows=1, **form).iloc[0]
         _check_separator(header, lines.origin, lines.separator)
         # All as text first, so that a wrong value can be located; blank lines stay and are counted.
         with warnings.catch_warnings():  # pandas would only warn of lines that are longer than the header
@@ -166,10 +164,15 @@ def _text(lines: Lines) -> tuple[pd.DataFrame, list[str]]:
         raise
     except Exception as error:  # noqa: BLE001  # parser and decompressors share no class of error
         raise lines.fault(error) from None
-    if text.empty or (text == "").all(axis=None):
+    if (text.iloc[:, 0] == "").all() and (text == "").all(axis=None):
         text = text.iloc[:0].copy()  # blank lines below a header are no rows
-    elif (text.iloc[:, -1] == "").any():
-        text.attrs["short"] = lines.short()
+    elif (text.iloc[:, -1] == "").any() and (short := lines.short()):
+        row, fields = short[0]
+        text.attrs["short"] = row, fields
+        count = f"{len(short)} lines end" if len(short) > 1 else "1 line ends"
+        notes.append(
+            f"{count} before the last column, the first in row {row + 1}; what is missing is taken as empty"
+        )
     header = header.str.strip()
     again = header.groupby(header).cumcount()
     twice = header[(again > 0) & (header != "")]
@@ -225,6 +228,20 @@ def _with_time(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         return frame
     notes.append("the column without a name has times and is taken as timestamp")
     return frame.rename(columns={nameless[0]: "timestamp"})
+
+
+def _with_format(frame: pd.DataFrame, form: str) -> pd.DataFrame:
+    """The table with times in ISO 8601 that are written as ``form`` says; one that is not is refused, since it would
+    else be read in another way than the others."""
+    name = next(name for name in frame if _our_name(name) == "timestamp")
+    iso = times.from_format(frame[name], form)
+    wrong = iso.isna() & ~is_empty(frame[name])
+    if wrong.any():
+        row = int(wrong.argmax())
+        problem = f"{frame[name].iloc[row]!r} is not written as {stated('time_format', form)} says"
+        remedy = "Correct the format, or the time."
+        raise located(origin_of(frame), "timestamp", row, problem, remedy, lines=True, blamed="time_format")
+    return frame.assign(**{str(name): iso.fillna("")})
 
 
 def _with_points(frame: pd.DataFrame, form: forms.Form) -> pd.DataFrame:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from vdslib.errors import TelemetryError
 from vdslib.telemetry import numerals
+from vdslib.telemetry.capacity import above_100, number_segments, resized, switched_off
 from vdslib.telemetry.checking import check
-from vdslib.telemetry.faults import FAULTS, Report, Work
+from vdslib.telemetry.faults import Report, Work
 from vdslib.telemetry.forms import stated
 from vdslib.telemetry.schema import (
     COLUMNS,
@@ -33,8 +34,6 @@ from vdslib.telemetry.units import FACTORS, PLAUSIBLE, Doubt, doubts
 
 GAP = 1.5  # a step longer than this many usual intervals is a gap
 JITTER = 0.01  # share of the usual interval by which clocks of pollers are early or late; not worth a word
-RESIZED = 0.01  # a capacity that changes by more than this share changes what percentages mean
-CAPACITY = {"cpu_cores": "cpu_usage", "memory_mb": "memory_usage"}  # capacity: the percentage of it
 MARKS = ("\ufeff", "ï»¿")  # a byte order mark as it is, and decoded as Latin-1
 MANY = 0.5  # share of a node's rows that are not left out for their order unless that is chosen
 EMPTY = ["", "nan", "na", "null", "none", "nat"]  # texts that stand for no number and no time
@@ -81,7 +80,18 @@ def repair(
 
 def _run(work: Work) -> tuple[pd.DataFrame, Report]:
     """All steps in the order in which they depend on each other."""
-    for step in (_header, _times, _values, _duplicates, _clock, _capacity, _above, _resize, _grid, _steps):
+    for step in (
+        _header,
+        _times,
+        _values,
+        _duplicates,
+        _clock,
+        switched_off,
+        above_100,
+        resized,
+        _grid,
+        _steps,
+    ):
         step(work)
         if work.frame.empty:
             break
@@ -102,11 +112,7 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
         for name in MEASURED
         if name in result and result[name].isna().all()
     ]
-    work.attrs.update(
-        with_notes(
-            {**result.attrs, "notes": [*work.attrs.get("notes", []), *result.attrs.get("notes", [])]}, nothing
-        )
-    )
+    work.attrs.update(with_notes(work.attrs, [*result.attrs.get("notes", []), *nothing]))
     converted = {name: unit for name, unit in work.units.items() if name in result}
     result.attrs = {**work.attrs, "origin": work.origin}
     if converted:
@@ -142,7 +148,8 @@ def _times(work: Work) -> None:
     timeless = times.utc.isna()
     timeless &= _plain(raw.where(timeless)).isin(EMPTY)
     wrong = ~timeless & ~unclear & ~times.utc.between(*YEARS)
-    if wrong.any() and (fitting := formats(raw[wrong])):
+    # where some times are in ISO 8601, a format would refuse these
+    if wrong.any() and (wrong | timeless).all() and (fitting := formats(raw[wrong])):
         ways = [way.text.format(stated(way.option, way.value)) for way in fitting]
         work.note("invalid", "timestamp", wrong, refused=" ".join(ways))
     _drop_values(
@@ -228,20 +235,22 @@ def _numbers(work: Work, values: pd.Series, texts: pd.DataFrame) -> tuple[pd.Ser
     name = str(values.name)
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     empty = numbers.isna()
+    signed = pd.Series(False, index=values.index)
     if empty.any() and not pd.api.types.is_numeric_dtype(values):
         text = _plain(values.where(empty))
         signed = text.str.fullmatch(r".*\d\s*%") & (COLUMNS[name].unit == "percent")
         if signed.any():
             work.note("percent_sign", name, signed)
-            numbers = numbers.fillna(pd.to_numeric(text.where(signed).str.rstrip("% "), errors="coerce"))
+            text = text.mask(signed, text.str.rstrip("% "))
+            numbers = numbers.fillna(pd.to_numeric(text.where(signed), errors="coerce"))
         comma = empty & numerals.have_commas(text)
         if comma.any():
             numbers = numbers.fillna(_with_comma(work, text.rename(name), comma, texts))
         empty &= text.isin(EMPTY)
     unit = COLUMNS[name].unit
     stated = unit if name in work.done_units else work.units.get(name, "")
-    if stated:
-        numbers = numbers * FACTORS[unit][stated] if stated != unit else numbers
+    if stated and stated != unit:
+        numbers = numbers.where(signed, numbers * FACTORS[unit][stated])  # a sign says percent already
     for doubt in doubts(numbers, work.frame["node"], stated):
         work.doubt(doubt)
     return numbers, empty
@@ -323,82 +332,6 @@ def _clock(work: Work) -> None:
     work.drop("repeated_time", "timestamp", work.frame.duplicated(["node", "timestamp"], keep=keep))  # type: ignore[arg-type]
 
 
-def _capacity(work: Work) -> None:
-    """Nodes that are switched off: they state no cores (or no memory, where the cores are not stated)."""
-    stated = [name for name in CAPACITY if name in work.frame]
-    if not stated:
-        return
-    off, node = work.frame[stated[0]] == 0, work.frame["node"]
-    works = (~off).groupby(node)
-    late = off & (works.cumsum() == 0) & works.transform("any")
-    gone = pd.Series(False, index=off.index)
-    for fault, rows in {"late_start": late, "shutdown": off & ~late}.items():
-        dropped = work.policy(fault) != "keep"
-        work.note(fault, stated[0], rows, rows if dropped else None)
-        gone |= rows & dropped
-    work.leave_out(gone)
-
-
-def _above(work: Work) -> None:
-    """Usages above the capacity."""
-    for fault, name in {"above_100": "cpu_usage", "memory_over_capacity": "memory_usage"}.items():
-        if name in work.frame:
-            work.note(fault, name, work.frame[name] > 100)
-            if work.policy(fault) == "clip":
-                work.frame = work.frame.assign(**{name: work.frame[name].clip(upper=100)})
-
-
-def _resize(work: Work) -> None:
-    """Capacities that change: what is a percentage of them is recomputed, or stretches are numbered."""
-    node = work.frame["node"]
-    for name, usage in CAPACITY.items():
-        if name not in work.frame:
-            continue
-        size = work.frame[name]
-        changed, before = _changes(size, node)
-        recompute = work.policy("resize") == "recompute" and usage in work.frame
-        action = FAULTS["resize"].policies["recompute" if recompute else "mark"]
-        work.note("resize", name, changed, action=action, detail=partial(_first_change, before, size))
-        if recompute and changed.any():
-            rows = changed.groupby(node).transform("any") & (size > 0)
-            largest = size.groupby(node).transform("max")
-            recomputed = work.frame[usage] * size / largest
-            work.frame = work.frame.assign(
-                **{usage: work.frame[usage].mask(rows, recomputed), name: size.mask(rows, largest)}
-            )
-    _number_segments(work)
-
-
-def _first_change(before: pd.Series, size: pd.Series, rows: np.ndarray) -> str:
-    return f" (first from {before.iloc[rows[0]]:g} to {size.iloc[rows[0]]:g})"
-
-
-def _changes(capacity: pd.Series, node: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Rows whose capacity differs from that of the row before, rows without any left aside; and the one before."""
-    known = capacity.where(capacity > 0)
-    before = known.groupby(node).ffill().groupby(node).shift()
-    return (known / before - 1).abs() > RESIZED, before
-
-
-def _number_segments(work: Work) -> None:
-    """Number the stretches of equal capacity in the column ``segment``, if a node has more than one.
-
-    Numbers that an earlier repair gave are borders too.
-    """
-    node = work.frame["node"]
-    border = pd.Series(False, index=node.index)
-    for name in CAPACITY:
-        if name in work.frame:
-            border |= _changes(work.frame[name], node)[0]
-    if "segment" in work.frame:
-        given = pd.to_numeric(work.frame["segment"], errors="coerce")
-        if given.isna().any():
-            raise TelemetryError(f"{work.origin}: column 'segment' must hold whole numbers. Rename it.")
-        border |= given.groupby(node).diff().fillna(0) != 0
-    if border.any() or "segment" in work.frame:
-        work.frame = work.frame.assign(segment=border.groupby(node).cumsum().astype(float))
-
-
 def _grid(work: Work) -> None:
     """Move rows to multiples of the interval, by interpolation between neighbours that are near enough."""
     if work.policy("irregular") != "grid" or work.interval is None:
@@ -424,7 +357,7 @@ def _grid(work: Work) -> None:
     work.interpolated += len(left)
     work.frame = pd.concat([frame[~off], new]).sort_values(["node", "timestamp"], kind="stable")
     if "segment" in frame:
-        _number_segments(work)
+        number_segments(work)
 
 
 def _between(frame: pd.DataFrame, left: np.ndarray, weight: np.ndarray) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from vdslib import files
 from vdslib.errors import TelemetryError
 from vdslib.telemetry.checking import check
-from vdslib.telemetry.reading import ending, load, trying
+from vdslib.telemetry.reading import ending, plain, trying
 from vdslib.telemetry.schema import (
     COLUMNS,
     MEASURED,
@@ -48,7 +48,7 @@ def read(source: str | Path, columns: Mapping[str, str] | None = None, **options
 
 def _read(source: str | Path, columns: Mapping[str, str] | None, **options: str) -> pd.DataFrame:
     lines = ending(source) != ".parquet"
-    frame = load(source, columns, **options)
+    frame = plain(source, columns, **options)
     origin = origin_of(frame)
     _check_lines(frame, origin)
     checked = check(frame, origin, lines=lines)
@@ -64,9 +64,8 @@ def _read(source: str | Path, columns: Mapping[str, str] | None, **options: str)
 
 def _check_lines(text: pd.DataFrame, origin: str) -> None:
     """Refuse lines that end before the last column, as those of a recording that was cut off do."""
-    short = text.attrs.pop("short", {})
-    if short:
-        row, filled = next(iter(short.items()))
+    if short := text.attrs.pop("short", None):
+        row, filled = short
         last = "last " * (row == len(text) - 1)
         remedy = "Delete the line if the file was cut off there, or complete it."
         problem = f"the {last}line ends before this column"

@@ -91,10 +91,9 @@ def are_times(values: pd.Series) -> bool:
 
 
 def from_format(values: pd.Series, form: str) -> pd.Series:
-    """Texts of times written as ``form`` says (that of ``strptime``), in ISO 8601; others are left as they are."""
-    text = values.astype(str).str.strip()
-    read = pd.to_datetime(text, format=form, errors="coerce", utc="%z" in form)
-    return text.where(read.isna(), read.map(pd.Timestamp.isoformat, na_action="ignore"))
+    """Texts of times written as ``form`` says (that of ``strptime``), in ISO 8601; missing for any others."""
+    read = pd.to_datetime(values.astype(str).str.strip(), format=form, errors="coerce", utc="%z" in form)
+    return read.map(pd.Timestamp.isoformat, na_action="ignore").astype(object)
 
 
 def formats(values: pd.Series) -> list[Way]:
@@ -103,8 +102,8 @@ def formats(values: pd.Series) -> list[Way]:
     if not text.str.fullmatch(r"\d{1,2}[./ -].*\d.*").all():
         return []
     first = text.iloc[:1]
-    fitting = [form for form in FORMATS if pd.to_datetime(first, format=form, errors="coerce").notna().all()]
-    fitting = [form for form in fitting if pd.to_datetime(text, format=form, errors="coerce").notna().all()]
+    fitting = [form for form in FORMATS if from_format(first, form).notna().all()]  # most fit no time at all
+    fitting = [form for form in fitting if from_format(text, form).notna().all()]
     return [
         Way(
             f"Read the file with {{}} if {first.iloc[0]!r} is {from_format(first, form).iloc[0]}.",
