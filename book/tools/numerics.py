@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import decimal
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ NOISE = 0.08  # a number with a larger range is not compared as a number
 TIMES = 4  # a tolerance is this many times the range ...
 HIGHEST = 0.16  # ... that never hides a change of 20%
 LEAST = 1e-4  # what every number that training touches may differ by, however little it moved in five runs
+UPWARDS = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING)  # a written tolerance still allows its unit
 COLUMNS = ["notebook", "cell", "output", "number", "value", "range", "tolerance"]
 # instructions that older processors lack: numpy's own loops, and the kernels of its linear algebra
 OTHER_PROCESSORS = (
@@ -172,7 +174,7 @@ def save(measured: list[Measured]) -> None:
         rows.writerow(COLUMNS)
         for one in measured:
             if one.touched:
-                allowed = "" if one.tolerance is None else f"{one.tolerance:.3g}"
+                allowed = "" if one.tolerance is None else UPWARDS.create_decimal(repr(one.tolerance))
                 rows.writerow([*(getattr(one, name) for name in COLUMNS[:5]), f"{one.range:.3g}", allowed])
 
 

@@ -132,3 +132,14 @@ def test_runs_of_other_code_or_without_traces_measure_nothing(
     monkeypatch.setattr(numerics.traces, "available", lambda name: False)
     with pytest.raises(SystemExit, match="set VDS_TRACES"):
         numerics.main([])
+
+
+def test_a_unit_of_the_last_digit_is_still_allowed_when_its_tolerance_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(numerics, "TABLE", tmp_path / "data" / "numerics.csv")
+    for value, moved in (("14", "15"), ("0.17", "0.18"), ("-1.3e-07", "-1.4e-07"), ("70", "71")):
+        numerics.save([measured(value, 0.0)])
+        ((_, cell),) = comparison.read_tolerances(tmp_path).items()
+        assert comparison.is_close(value, moved, cell["stdout", 0]), (value, cell)
