@@ -1,11 +1,15 @@
-"""Errors that a reader can act on: each message says what is wrong and what to do. The command shows no traceback."""
+"""Errors that a reader can act on: each message says what is wrong and what to do. The command shows no traceback.
+And notices, of what does not stop anything but should be known."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
     "LeakError",
     "NotebookError",
+    "Notice",
     "ParameterError",
     "RecordError",
     "RegistryError",
@@ -14,6 +18,7 @@ __all__ = [
     "VDSError",
     "Way",
     "family",
+    "notice",
 ]
 
 
@@ -72,3 +77,15 @@ class TestbedError(VDSError, RuntimeError):
 def family(parent: type[VDSError] = VDSError) -> set[str]:
     """Names of the family, by which an error of a notebook's kernel is known."""
     return {parent.__name__}.union(*(family(child) for child in parent.__subclasses__()))
+
+
+class Notice(UserWarning):
+    """What a reader should know of data or results, though nothing stops for it."""
+
+
+def notice(text: str) -> None:
+    """Warn whoever called into ``vdslib``, at the line of the call."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, Notice, stacklevel=level)

@@ -141,7 +141,7 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
     program, *arguments = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
     if program == "papermill":
         options = papermill_parser().parse_args(arguments)
-        given = {**yaml.safe_load(options.yaml), **dict(options.given)}
+        given = {**yaml.safe_load(options.yaml), **dict(options.parameters)}
         assert (ROOT / options.notebook).is_file()
         assert experiments.check(ROOT / options.notebook, given).keys() == given.keys()
     elif program == "vds":
@@ -155,13 +155,13 @@ def test_commands_can_be_typed(line, tmp_path, monkeypatch):
         if options.name == "params":
             assert experiments.parameters(options.notebook)
         if options.name == "run":
-            given = {**read_parameters(options.file), **dict(options.given)}
+            given = {**read_parameters(options.file), **dict(options.parameters)}
             assert experiments.check(options.notebook, given).keys() == given.keys()
         if options.name == "sweep":
             page = blocks(BOOK / "study.md", "yaml")
             for plan in page:
                 made, _ = sweeps.plan(
-                    runs.subject(options.notebook), yaml.safe_load(plan), dict(options.given)
+                    runs.subject(options.notebook), yaml.safe_load(plan), dict(options.parameters)
                 )
                 assert len(made) > 1
     else:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vdslib.errors import Notice
 from vdslib.forecasting import Windows
 from vdslib.networks import History, Job, Settings, Trained, engine, keras, models, stacked, training
 
@@ -270,16 +271,18 @@ class OwnStep(keras.Sequential):
         return super().train_step(*arguments)
 
 
-def test_a_training_step_of_its_own_is_left_to_fit(capsys):
+def test_a_training_step_of_its_own_is_left_to_fit():
     def build(seed):
         return OwnStep(
             [keras.Input((TIME_STEPS, FEATURES)), keras.layers.LSTM(3), keras.layers.Dense(1)], name="own"
         )
 
-    (trained,) = training.train([Job(build, windows(), windows(30, 1), Settings(epochs=3, patience=1), 1)])
-    assert (
-        capsys.readouterr().out == "OwnStep is trained by Keras fit, since it has a train_step of its own\n"
-    )
+    with pytest.warns(
+        Notice, match="^OwnStep is trained by Keras fit, since it has a train_step of its own$"
+    ):
+        (trained,) = training.train(
+            [Job(build, windows(), windows(30, 1), Settings(epochs=3, patience=1), 1)]
+        )
     assert 1 <= trained.history.stopped_epoch <= 3 and np.isfinite(trained.history.loss).all()
 
 
@@ -374,24 +377,24 @@ def other(kind):
         ("untrainable", "it has nothing to train"),
     ],
 )
-def test_what_only_fit_can_train_is_left_to_fit(kind, reason, capsys):
+def test_what_only_fit_can_train_is_left_to_fit(kind, reason):
     data, watched = (windows(40, seed, TIME_STEPS if kind == "sequence" else 1) for seed in (0, 1))
     if kind == "sequence":
         data, watched = (
             Windows(part.x, part.y[:, :, None], part.times, part.node, part.last) for part in (data, watched)
         )
-    (trained,) = training.train([Job(other(kind), data, watched, QUICK, 1)])
-    assert capsys.readouterr().out.endswith(f"is trained by Keras fit, since {reason}\n")
+    with pytest.warns(Notice, match=f"is trained by Keras fit, since {reason}$"):
+        (trained,) = training.train([Job(other(kind), data, watched, QUICK, 1)])
     assert len(trained.history.val_loss) == 2 and np.isfinite(trained.history.loss).all()
 
 
-def test_networks_without_a_declared_input_train_too(capsys):
+def test_networks_without_a_declared_input_train_too(recwarn):
     def build(seed):
         keras.utils.set_random_seed(seed)
         return keras.Sequential([keras.layers.LSTM(4), keras.layers.Dense(1)])
 
     (trained,) = training.train([Job(build, windows(40), windows(20, 1), QUICK, 1)])
-    assert np.isfinite(trained.history.val_loss).all() and capsys.readouterr().out == ""
+    assert np.isfinite(trained.history.val_loss).all() and not recwarn.list
 
 
 def test_validation_is_filled_up_with_windows_that_exist():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from waiting import HANG
 
+from vdslib.errors import Notice
 from vdslib.forecasting import Windows, folds, prepare
 from vdslib.networks import Job, Settings, models, training
 
@@ -138,12 +139,13 @@ def test_cross_validation(data):
     assert again["fold_mse"].iloc[0] != pytest.approx(table["fold_mse"].iloc[0], rel=1e-2)
 
 
-def test_cross_validation_names_the_networks_that_diverged(data, capsys):
-    how = Settings("sgd", learning_rate=1e30, epochs=2, patience=0, restore_best=False)
-    table = training.cross_validate(build, data.train_full, 2, [4], how)
+def test_cross_validation_names_the_networks_that_diverged(data):
+    settings = Settings("sgd", learning_rate=1e30, epochs=2, patience=0, restore_best=False)
+    with pytest.warns(Notice) as caught:
+        table = training.cross_validate(build, data.train_full, 2, [4], settings)
     assert not np.isfinite(table["fold_mse"]).any()
     said = [f"fold {n}, seed 4, learning rate 1e+30: the network diverged and has no error" for n in (1, 2)]
-    assert capsys.readouterr().out.splitlines() == said
+    assert [str(each.message) for each in caught] == said
 
 
 def test_settings_of_the_optimiser():

@@ -45,17 +45,8 @@ def predictability(
             errors = [mse(unseen.y, model.fit(known).forecast(unseen)) for model in models]
             gains = [skill(errors[2], other) for other in errors[:2]]
             rows.append((target, horizon, *errors, *gains, len(unseen)))
-    names = [
-        "target",
-        "horizon",
-        "persistence",
-        "mean",
-        "ridge",
-        "gain over persistence",
-        "gain over mean",
-        "windows",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    models_and_gains = ["persistence", "mean", "ridge", "gain over persistence", "gain over mean"]
+    return pd.DataFrame(rows, columns=["target", "horizon", *models_and_gains, "windows"])
 
 
 def bounds(series: pd.DataFrame, test: float = 0.2) -> pd.DataFrame:

@@ -20,10 +20,7 @@ NAMES = ["machine", "window", "model", "seed", "quantity", "value"]
 
 
 def measure(
-    parts: Mapping[str, Prepared],
-    build: Callable[[int], Any],
-    settings: Settings,
-    seeds: Sequence[int],
+    parts: Mapping[str, Prepared], build: Callable[[int], Any], settings: Settings, seeds: Sequence[int]
 ) -> pd.DataFrame:
     """Test MSE of the network and of persistence, mean and ridge on each machine, tidy.
 

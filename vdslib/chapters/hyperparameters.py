@@ -179,7 +179,7 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> Job:
         }
         return models.build("textbook", **size, units=[values["units"]], dropout=values["dropout"], seed=seed)
 
-    how = Settings(
+    fitting = Settings(
         "sgd",
         values["learning_rate"],
         values["momentum"],
@@ -188,7 +188,7 @@ def job(data: Prepared, values: Mapping[str, Any], seed: int) -> Job:
         patience=0,
         restore_best=False,
     )
-    return Job(build, data.train, data.validation, how, seed)
+    return Job(build, data.train, data.validation, fitting, seed)
 
 
 def prepared(telemetry: str, windows: Sequence[int]) -> dict[int, Prepared]:
@@ -232,7 +232,7 @@ def search(
 
 
 def best_so_far(errors: Sequence[float]) -> np.ndarray:
-    """Least error of the first trial, the first two, and so on; NaN before there is any."""
+    """[trials]: the least error of the first trial, the first two, and so on; NaN before there is any."""
     return np.fmin.accumulate(np.asarray(errors, float))
 
 

@@ -265,7 +265,7 @@ _ARMS: dict[str, Callable[[Case, int, Arm], tuple[Arm, Arm]]] = {
 
 
 def balanced_error(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """1 - the mean recall of the states 0 and 1, as far as they occur; a forecast above 0.5 says 1."""
+    """1 - the mean recall of the states 0 and 1, both [samples], as far as they occur; a forecast above 0.5 says 1."""
     true, said = np.asarray(y_true) > 0.5, np.asarray(y_pred) > 0.5
     return float(np.mean([(said[true == state] != state).mean() for state in np.unique(true)]))
 

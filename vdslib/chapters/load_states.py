@@ -43,7 +43,7 @@ class Thresholds:
 
     @classmethod
     def of(cls, targets: np.ndarray, high: float, overload: float, *, low_is_overload: bool = True) -> Self:
-        """Borders beyond which the shares ``high`` (overload included) and ``overload`` of training ``targets`` lie.
+        """Borders beyond which the shares ``high`` (overload included) and ``overload`` of training ``targets`` [samples] lie.
 
         TelemetryError unless 0 < overload < high < 1.
         """
@@ -101,7 +101,7 @@ def _sampler(treatment: str, states: np.ndarray, seed: int) -> SMOTE | RandomOve
 
 
 def linear(treatment: str, states: np.ndarray, seed: int = 0) -> Pipeline:
-    """Logistic regression on flattened windows behind the treatment's sampler, to be fitted on ``states``.
+    """Logistic regression on flattened windows behind the treatment's sampler, to be fitted on ``states`` [samples].
 
     A pipeline of imbalanced-learn samples in ``fit`` only. The scaler in it sees the rows of ``fit`` alone, so a
     fold does not depend on how the windows were scaled before.
@@ -126,14 +126,14 @@ class Network:
     """An LSTM with a softmax over the three states, trained by Keras on the cross-entropy."""
 
     def __init__(
-        self, treatment: str, units: Sequence[int], dropout: float, how: Settings, seed: int
+        self, treatment: str, units: Sequence[int], dropout: float, settings: Settings, seed: int
     ) -> None:
         self.treatment, self.units, self.dropout = treatment, list(units), dropout
-        self.how, self.seed = how, seed
+        self.settings, self.seed = settings, seed
         self.losses, self.accuracies = History(), History()
 
     def fit(self, windows: Windows, states: np.ndarray, watched: Windows, seen: np.ndarray) -> Self:
-        """Train on ``windows`` and their ``states``; stop early by the loss on ``watched``, whose states are ``seen``.
+        """Train on ``windows`` and their ``states``; stop early by the loss on ``watched``, whose states are ``seen``; [samples].
 
         A treatment that balances the training balances the watched loss too: else early stopping would undo it.
         """
@@ -143,7 +143,8 @@ class Network:
         self.model = self._build(inputs.shape[1], inputs.shape[2])
         seed_everything(self.seed)
         stopping = keras.callbacks.EarlyStopping(
-            patience=self.how.patience or self.how.epochs, restore_best_weights=self.how.restore_best
+            patience=self.settings.patience or self.settings.epochs,
+            restore_best_weights=self.settings.restore_best,
         )
         record = self.model.fit(
             inputs.astype("float32"),
@@ -151,12 +152,12 @@ class Network:
             sample_weight=weights,
             validation_data=(np.asarray(watched.x, "float32"), seen, compute_sample_weight(balance, seen)),
             validation_batch_size=_LARGE_BATCH,
-            epochs=self.how.epochs,
-            batch_size=self.how.batch_size,
+            epochs=self.settings.epochs,
+            batch_size=self.settings.batch_size,
             callbacks=[stopping],
             verbose=0,
         ).history
-        best = stopping.best_epoch + 1 if self.how.restore_best else None
+        best = stopping.best_epoch + 1 if self.settings.restore_best else None
         epochs = len(record["loss"])
         self.losses = History(record["loss"], record["val_loss"], best, epochs)
         self.accuracies = History(record["accuracy"], record["val_accuracy"], best, epochs)
@@ -174,7 +175,7 @@ class Network:
         )
         model = keras.Sequential([*trunk.layers, keras.layers.Softmax(name="states")], name="classifier")
         model.compile(
-            optimizer=keras.optimizers.Adam(self.how.learning_rate),
+            optimizer=keras.optimizers.Adam(self.settings.learning_rate),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             steps_per_execution=32,
@@ -188,13 +189,13 @@ class Network:
         if not np.isfinite(probabilities).all():
             raise ValueError(
                 f"the network of treatment {self.treatment!r}, seed {self.seed}, learning rate "
-                f"{self.how.learning_rate:.6g} diverged: it has no probabilities of states. Lower the learning rate"
+                f"{self.settings.learning_rate:.6g} diverged: it has no probabilities of states. Lower the learning rate"
             )
         return probabilities
 
 
 def majority(states: np.ndarray, count: int) -> np.ndarray:
-    """The most frequent of training ``states``, ``count`` times."""
+    """[count]: the most frequent of training ``states`` [samples]."""
     return np.full(count, np.bincount(states).argmax())
 
 
@@ -214,15 +215,12 @@ def moved(probabilities: np.ndarray, states: np.ndarray) -> np.ndarray:
 def measures(states: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Accuracy, balanced accuracy (mean recall of the states that occur), precision and recall of each state.
 
-    What is not defined is NaN: the precision of a state never predicted, the recall of one that never occurs.
+    ``states`` and ``predicted`` are [samples]. What is not defined is NaN: the precision of a state never predicted, the recall of one that never occurs.
     """
     precision, recall, _, _ = precision_recall_fscore_support(
         states, predicted, labels=range(len(STATES)), zero_division=np.nan
     )
-    result = {
-        "accuracy": float(np.mean(states == predicted)),
-        "balanced_accuracy": float(np.nanmean(recall)),
-    }
+    result = {"accuracy": float(np.mean(states == predicted)), "balanced_accuracy": float(np.nanmean(recall))}
     for number, name in enumerate(STATES):
         result |= {f"{name}_precision": float(precision[number]), f"{name}_recall": float(recall[number])}
     return result
@@ -258,11 +256,7 @@ def precision_at(
 
 
 def cross_validate(
-    windows: Windows,
-    k: int,
-    borders_of: Callable[[np.ndarray], Thresholds],
-    where: str,
-    seed: int = 0,
+    windows: Windows, k: int, borders_of: Callable[[np.ndarray], Thresholds], where: str, seed: int = 0
 ) -> pd.DataFrame:
     """Logistic regression under each treatment on chronological, purged folds: one row a fold and treatment.
 

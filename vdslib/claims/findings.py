@@ -12,12 +12,7 @@ from typing import Any, Literal
 from vdslib.evaluation import LEVEL, Interval
 
 Verdict = Literal[
-    "holds",
-    "holds but a constant passes too",
-    "undecided",
-    "does not hold",
-    "cannot be tested",
-    "not run",
+    "holds", "holds but a constant passes too", "undecided", "does not hold", "cannot be tested", "not run"
 ]
 HOLDS: Verdict = "holds"
 CONSTANT_TOO: Verdict = "holds but a constant passes too"

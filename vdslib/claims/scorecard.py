@@ -71,11 +71,11 @@ def _measured(
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """By model: the MSE, of one forecaster or of each of several, and the MSE in stretches of time, mean over them."""
     errors, stretches = {}, {}
-    for name, given in models.items():
-        several = given if isinstance(given, Sequence) else [given]
+    for name, by_seed in models.items():
+        several = by_seed if isinstance(by_seed, Sequence) else [by_seed]
         squared = [((each.forecast(windows) - windows.y) ** 2).mean(axis=1) for each in several]
         means = [float(each.mean()) for each in squared]
-        errors[name] = means if isinstance(given, Sequence) else means[0]
+        errors[name] = means if isinstance(by_seed, Sequence) else means[0]
         stretches[name] = in_stretches(np.mean(squared, axis=0), windows.times)
     return errors, stretches
 

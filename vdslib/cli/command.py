@@ -130,7 +130,7 @@ def _add_what_to_run(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        dest="given",
+        dest="parameters",
         help="one parameter",
     )
     command.add_argument("-f", type=Path, metavar="FILE", dest="file", help="YAML file of parameters; -p goes before it")
@@ -206,7 +206,7 @@ def run(options: argparse.Namespace) -> None:
     from vdslib.experiments.lost import in_words
 
     subject = runs.subject(options.notebook)
-    planned = subject.run({**scale_parameters(options, subject.path.stem), **given_parameters(options)})
+    planned = subject.run({**scale_parameters(options, subject.path.stem), **named_parameters(options)})
     place = place_of(options, subject)
     place.tidy()
     if options.force or not place.has(planned.id):
@@ -233,7 +233,7 @@ def sweep_(options: argparse.Namespace) -> None:
     planned, varied = sweeps.plan(
         subject,
         read_parameters(options.grid),
-        given_parameters(options),
+        named_parameters(options),
         scale_parameters(options, subject.path.stem),
     )
     place = place_of(options, subject)
@@ -311,12 +311,12 @@ def scale_parameters(options: argparse.Namespace, notebook: str) -> dict[str, An
     ) or {}
 
 
-def given_parameters(options: argparse.Namespace) -> dict[str, Any]:
+def named_parameters(options: argparse.Namespace) -> dict[str, Any]:
     """Parameters from the file and the command line, which goes before it."""
-    names = [name for name, _ in options.given]
+    names = [name for name, _ in options.parameters]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ParameterError(f"-p {twice[0]} is given more than once")
-    return {**read_parameters(options.file), **dict(options.given)}
+    return {**read_parameters(options.file), **dict(options.parameters)}
 
 
 def check_telemetry(planned: Iterable[runs.Run]) -> None:

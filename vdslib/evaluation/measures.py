@@ -46,17 +46,17 @@ def mse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
 
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean absolute error: mean of ``|y_pred - y_true|``, shapes as for ``mse``."""
+    """Mean absolute error: mean of ``|y_pred - y_true|``, both [samples, horizon] for instance."""
     return float(np.mean(np.abs(_difference(y_true, y_pred))))
 
 
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Square root of the MSE, in the unit of the arguments."""
+    """Square root of the MSE, in the unit of the arguments, [samples, horizon] for instance."""
     return mse(y_true, y_pred) ** 0.5
 
 
 def bias(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    """Mean of y_pred - y_true: above 0 where the forecast is too high."""
+    """Mean of y_pred - y_true, [samples, horizon] for instance: above 0 where the forecast is too high."""
     return float(np.mean(_difference(y_true, y_pred)))
 
 
@@ -163,13 +163,11 @@ def _smoothed(curve: np.ndarray, width: int = 5) -> np.ndarray:
     return np.convolve(curve, weight, mode="same") / np.convolve(np.ones_like(curve), weight, mode="same")
 
 
-def members(
-    models: Mapping[str, Forecasts | Sequence[Forecasts]],
-) -> Iterator[tuple[str, Any, Forecasts]]:
+def members(models: Mapping[str, Forecasts | Sequence[Forecasts]]) -> Iterator[tuple[str, Any, Forecasts]]:
     """Name, seed and forecaster of each model; a sequence is one model under several seeds (their ``seed`` if they
     have one, else their position)."""
-    for name, given in models.items():
-        for position, model in enumerate(given if isinstance(given, Sequence) else [given]):
+    for name, by_seed in models.items():
+        for position, model in enumerate(by_seed if isinstance(by_seed, Sequence) else [by_seed]):
             yield name, getattr(model, "seed", position), model
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vdslib.errors import notice
 from vdslib.evaluation.measures import evaluate, members, summary
 from vdslib.evaluation.significance import losses, versus
 from vdslib.forecasting import (
@@ -54,11 +55,11 @@ def standings(
     Columns: mse and its spread over seeds, mse, mae, rmse and bias in the target's unit, mase, and what
     ``vdslib.evaluation.significance.versus`` says of the skill over ``reference``. All steps of the horizon together. ``period``
     is the season of mase in rows; with 0 it is found in training. A model with a forecast that is not finite has an
-    empty row at the end, and a printed line names it.
+    empty row at the end, and a notice names it.
     """
     tidy = evaluate(models, data.test, data.train_full, to_units=data.to_units, period=period)
     for line in diverged(models, tidy):
-        print(line)
+        notice(line)
     measures = summary(tidy)[["mse", "mse spread", "mse_unit", "mae_unit", "rmse_unit", "bias_unit", "mase"]]
     against = versus(losses(models, data.test), reference, data.horizon, repetitions=repetitions, seed=seed)
     return measures.join(against.drop(columns="loss")).sort_values("mse", kind="stable")

@@ -76,7 +76,7 @@ def diebold_mariano(
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values adjusted by Holm's method for as many tests as there are (statsmodels)."""
+    """p-values [tests], adjusted by Holm's method for as many tests as there are (statsmodels)."""
     from statsmodels.stats.multitest import multipletests
 
     return multipletests(p_values, method="holm")[1]
@@ -85,7 +85,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def block_length(differences: ArrayLike, horizon: int = 1) -> int:
     """Mean block length for a stationary bootstrap (Politis and White, by arch), at least the horizon.
 
-    The horizon where the differences are all the same, or not finite.
+    ``differences`` are [origins]; the horizon where they are all the same, or not finite.
     """
     values = np.asarray(differences, dtype=float)
     if not np.isfinite(values).all() or np.ptp(values) == 0:
@@ -107,7 +107,7 @@ def skill_interval(
 ) -> tuple[float, float]:
     """The interval of the skill 1 - mean(first) / mean(reference), by a stationary block bootstrap (arch).
 
-    NaN where losses are not finite.
+    Losses of both are [origins]; NaN where they are not finite.
     """
     from arch.bootstrap import StationaryBootstrap
 

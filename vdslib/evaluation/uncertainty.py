@@ -100,7 +100,7 @@ def of_count(count: int, among: int) -> Interval:
 
 
 def of_median(values: ArrayLike) -> Interval:
-    """The interval of a median: the values at the ranks that the exact binomial interval of one half reaches to."""
+    """The interval of the median of ``values`` [n]: those at the ranks that the exact binomial interval of one half reaches to."""
     array = np.asarray(values, dtype=float)
     from statsmodels.stats.proportion import proportion_confint
 

@@ -140,14 +140,8 @@ def plot_effects(
         _panel(ax, part, by_value, name, metric)
         for label, reached in (level or {}).items():
             ax.axhline(reached, color="#555555", linestyle=":", label=label)
-        parts.append(
-            f"{name}: "
-            + ", ".join(
-                f"{label} {number(middle)}"
-                for label, middle in zip(by_value["label"], by_value["median"], strict=True)
-            )
-            + ("" if named else " (medians of groups)")
-        )
+        medians = zip(by_value["label"], by_value["median"].map(number), strict=True)
+        parts.append(f"{name}: {', '.join(map(' '.join, medians))}" + " (medians of groups)" * (not named))
     for ax in axes.flat[len(settings) :]:
         ax.set_axis_off()
     for ax in axes[:, 0]:
@@ -181,17 +175,8 @@ def _panel(ax: Axes, part: pd.DataFrame, by_value: pd.DataFrame, name: str, metr
             ax.tick_params(axis="x", rotation=30)
     ax.scatter(x, part[metric], s=12, alpha=0.35, linewidths=0, color="#555555")
     spread = np.abs(by_value[["low", "high"]].to_numpy().T - by_value["median"].to_numpy())
-    line = "-" if numeric else "none"
-    ax.errorbar(
-        place,
-        by_value["median"],
-        spread,
-        marker="o",
-        capsize=4,
-        linestyle=line,
-        linewidth=1.2,
-        color=plots.COLOURS[0],
-    )
+    style = {"marker": "o", "capsize": 4, "linestyle": "-" if numeric else "none", "linewidth": 1.2}
+    ax.errorbar(place, by_value["median"], spread, color=plots.COLOURS[0], **style)
     ax.set_xlabel(name)
 
 
@@ -221,13 +206,8 @@ def plot_best(
         name = " | ".join(str(row[setting]) for setting in settings) if len(settings) else "all"
         values = frame.loc[keys == name, metric].dropna()
         ax.scatter([rank] * len(values), values, s=30, alpha=0.6, linewidths=0, color=plots.COLOURS[0])
-        ax.plot(
-            [rank - 0.25, rank + 0.25],
-            [row["mean"]] * 2,
-            color=plots.COLOURS[1],
-            linestyle="-",
-            label="mean" if rank == 1 else None,
-        )
+        label = "mean" if rank == 1 else None
+        ax.hlines(row["mean"], rank - 0.25, rank + 0.25, color=plots.COLOURS[1], label=label)
         parts.append(
             f"rank {rank}: mean {number(row['mean'])} of {len(values)}, "
             f"from {number(values.min())} to {number(values.max())}"

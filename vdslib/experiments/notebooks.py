@@ -130,12 +130,7 @@ def parse(source: str, origin: str = "parameters cell") -> list[Parameter]:
         lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         comment = " ".join(comments[line] for line in lines if line in comments)
         declared.append(
-            Parameter(
-                statement.target.id,
-                ast.unparse(statement.annotation),
-                default,
-                **_limits(comment),
-            )
+            Parameter(statement.target.id, ast.unparse(statement.annotation), default, **_limits(comment))
         )
     return declared
 
@@ -167,20 +162,20 @@ def _range(form: str) -> dict[str, float | None]:
     )
 
 
-def check(notebook: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
+def check(notebook: str | Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """Given values, checked against a notebook's parameters and turned into their types.
 
     Strings, as they come from a command line, are read as the type says. Raises ParameterError that names the
     first fault and lists what is valid.
     """
-    return check_against(parameters(notebook), given, find(notebook).stem)
+    return check_against(parameters(notebook), values, find(notebook).stem)
 
 
-def check_against(declared: Sequence[Parameter], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+def check_against(declared: Sequence[Parameter], values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What ``check`` does, for the declared parameters of the notebook ``name``."""
     known = {parameter.name: parameter for parameter in declared}
     checked = {}
-    for key, value in given.items():
+    for key, value in values.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -270,7 +265,7 @@ def _fail() -> Any:
 
 def run(
     notebook: str | Path,
-    given: Mapping[str, Any],
+    values: Mapping[str, Any],
     output: str | Path,
     *,
     progress: bool | None = None,
@@ -278,13 +273,13 @@ def run(
 ) -> Path:
     """Execute a notebook with papermill and save the executed copy as ``output``, which is returned.
 
-    ``given`` is checked first (see ``check``); nothing is started where it is refused. The kernel talks over IPC
+    ``values`` are checked first (see ``check``); nothing is started where they are refused. The kernel talks over IPC
     sockets in a folder of its own, so that any number of runs may go on side by side. ``progress`` shows a bar of
     cells on stderr; by default where that is a terminal. ``environment`` has variables for the kernel beside those
     of this process. Raises NotebookError where a cell fails: with the message
     alone for errors of ours, else with the traceback.
     """
-    values = check(notebook, given)
+    values = check(notebook, values)
     # papermill takes seconds to import, and listing parameters does not need it
     import papermill
     from nbclient.exceptions import DeadKernelError

@@ -72,8 +72,8 @@ def _scale(place: storage.Place, frame: pd.DataFrame) -> str:
     usual = _defaults(place, chapter, list(abouts))
     if not usual:
         return f"Notebook: {chapter}; its default parameters are not known here."
-    given = next(iter(place.read("parameters.json").values()))
-    fixed = {name: value for name, value in given.items() if not results.differs(frame[results.column(name)])}
+    first = next(iter(place.read("parameters.json").values()))
+    fixed = {name: value for name, value in first.items() if not results.differs(frame[results.column(name)])}
     other = scales.changed(usual, fixed)
     scale = scales.name(chapter, other)
     text = ", ".join(f"{name} {value}" for name, value in other.items())

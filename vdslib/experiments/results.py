@@ -99,18 +99,18 @@ def table(experiment: str, out: str | Path = "runs") -> pd.DataFrame:
     if not done and not failed:
         raise NotebookError(f"there are no runs of {experiment!r} in {out}; vds run or vds sweep makes some")
     parameters, results = place.read("parameters.json"), place.read("results.json")
-    columns = {key: column(key) for given in parameters.values() for key in given}
+    columns = {key: column(key) for values in parameters.values() for key in values}
     taken = {*OWN, *columns.values()}
     rows = []
     for name, about in sorted({**failed, **done}.items(), key=lambda item: (item[1]["started"], item[0])):
-        given = {columns[key]: _cell(value) for key, value in parameters.get(name, {}).items()}
+        settings = {columns[key]: _cell(value) for key, value in parameters.get(name, {}).items()}
         row = {
             "id": name,
             "state": state(about) if name in done else "failed",
             "seconds": about["seconds"],
             "cell_seconds": about.get("cell_seconds"),
             "inputs": about.get("inputs", ""),
-            **given,
+            **settings,
         }
         outcome = flatten(recorded(results.get(name, {}))) if name in done else {}
         row |= {
@@ -200,8 +200,8 @@ def report(experiment: str, out: str | Path, page: Path, metric: str = "", large
 
     with tempfile.TemporaryDirectory(prefix="vds-") as folder:
         executed = Path(folder) / "report.ipynb"
-        given = {"experiment": experiment, "runs": str(out), "metric": metric, "largest": largest}
-        notebooks.run(Path(__file__).with_name("report.ipynb"), given, executed)
+        settings = {"experiment": experiment, "runs": str(out), "metric": metric, "largest": largest}
+        notebooks.run(Path(__file__).with_name("report.ipynb"), settings, executed)
         # a page's body alone, without scripts of other servers
         body, _ = HTMLExporter(template_name="basic", exclude_input=True).from_filename(str(executed))
     text = PAGE.format(title=f"Experiment {experiment}", style=STYLE, body=body)

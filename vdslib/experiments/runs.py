@@ -71,12 +71,12 @@ class Subject:
     declared: tuple[notebooks.Parameter, ...]
     inputs: str
 
-    def run(self, given: Mapping[str, Any]) -> Run:
+    def run(self, settings: Mapping[str, Any]) -> Run:
         """The run with these parameters, the others at their defaults; ParameterError where one is refused.
 
         Each run on telemetry that is measured anew has an id of its own. TelemetryError for an unknown source.
         """
-        checked = notebooks.check_against(self.declared, given, self.path.stem)
+        checked = notebooks.check_against(self.declared, settings, self.path.stem)
         values = {parameter.name: parameter.default for parameter in self.declared} | checked
         # where results go does not change them
         handed = values.pop("results_dir", "") or os.environ.get("VDS_RESULTS", "")
@@ -231,11 +231,7 @@ def execute(run: Run, folder: Path, variables: Mapping[str, str], progress: bool
                 run.parameters,
                 notebook,
                 progress=progress and None,
-                environment={
-                    **variables,
-                    "VDS_RESULTS": str(results),
-                    "VDS_EARLIER_RESULTS": str(earlier),
-                },
+                environment={**variables, "VDS_RESULTS": str(results), "VDS_EARLIER_RESULTS": str(earlier)},
             )
         except Exception as error:
             log.error("%s", _plain(str(error)))

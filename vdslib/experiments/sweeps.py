@@ -155,19 +155,19 @@ def _draw(generator: random.Random, name: str, kind: str, space: Any) -> Any:
 def plan(
     subject: runs.Subject,
     content: Mapping[str, Any],
-    given: Mapping[str, Any],
+    fixed: Mapping[str, Any],
     scale: Mapping[str, Any] | None = None,
 ) -> tuple[list[runs.Run], list[str]]:
-    """Runs of a plan, each once, and the names of the parameters that it sets; ``given`` holds for all of them,
+    """Runs of a plan, each once, and the names of the parameters that it sets; ``fixed`` holds for all of them,
     and so does ``scale`` where neither says otherwise.
 
     Raises ParameterError before anything starts, where any value is refused.
     """
     chosen = combinations(content, {parameter.name: parameter.type for parameter in subject.declared})
     varied = list(dict.fromkeys(name for choice in chosen for name in choice))
-    if both := [name for name in varied if name in given]:
+    if both := [name for name in varied if name in fixed]:
         raise ParameterError(f"{', '.join(both)}: set by the plan and beside it; keep one of them")
-    settings = [{**(scale or {}), **given, **choice} for choice in chosen]
+    settings = [{**(scale or {}), **fixed, **choice} for choice in chosen]
     for folder in {str(values.get("results_dir") or "") for values in settings} - {""}:
         if not handing.load(folder):
             raise ParameterError(

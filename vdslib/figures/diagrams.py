@@ -38,19 +38,13 @@ def _canvas(width: float, height: float, alt: str) -> tuple[Figure, Axes]:
     return fig, axes
 
 
-def _box(axes: Axes, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, text: str, colour: str, rounded: float = 0.12
+) -> None:
     """A rounded box with its centre at (x, y)."""
-    corner = (x - width / 2, y - height / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            corner,
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.12",
-            facecolor=colour,
-            edgecolor="#333333",
-        )
-    )
+    corner, style = (x - width / 2, y - height / 2), f"round,pad=0,rounding_size={rounded}"
+    box = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor="#333333")
+    axes.add_patch(box)
     axes.text(x, y, text, ha="center", va="center", fontsize=10.5)
 
 
@@ -73,16 +67,7 @@ def architecture() -> Figure:
         _box(axes, data_x, y, 3.8, 1.1, text, _DATA)
     for above, below in pairwise(heights):
         _arrow(axes, (data_x, above - 0.55), (data_x, below + 0.55))
-    axes.add_patch(
-        FancyBboxPatch(
-            (4.9, 6.1),
-            6.8,
-            4.7,
-            boxstyle="round,pad=0,rounding_size=0.2",
-            facecolor=_NETWORK,
-            edgecolor="#333333",
-        )
-    )
+    _box(axes, 8.3, 8.45, 6.8, 4.7, "", _NETWORK, rounded=0.2)
     axes.text(network_x, 10.4, label[5], ha="center", va="center", fontsize=11.5, fontweight="bold")
     gates = [(6.55, 9.5), (9.85, 9.5), (6.55, 8.2), (9.85, 8.2), (network_x, 6.9)]
     for text, (x, y) in zip(label[6:11], gates, strict=True):
@@ -128,14 +113,8 @@ def cell() -> Figure:
     _arrow(axes, (9.4, 4.55), (9.4, 3.93))
     _arrow(axes, (9.73, 3.6), (11.0, 3.6))
     _arrow(axes, (2.0, 0.35), (2.0, 1.1))
-    names = {
-        (0.45, 6.0): "$c_{t-1}$",
-        (11.4, 6.0): "$c_t$",
-        (0.45, 1.1): "$h_{t-1}$",
-        (11.4, 3.6): "$h_t$",
-        (2.0, 0.15): "$x_t$",
-    }
-    for (x, y), name in names.items():
-        axes.text(x, y, name, ha="center", va="center", fontsize=13)
+    names = {"c_{t-1}": (0.45, 6.0), "c_t": (11.4, 6.0), "h_{t-1}": (0.45, 1.1), "h_t": (11.4, 3.6)}
+    for name, (x, y) in {**names, "x_t": (2.0, 0.15)}.items():
+        axes.text(x, y, f"${name}$", ha="center", va="center", fontsize=13)
     axes.text(6.0, 6.7, "cell state", ha="center", va="center", color="#0072B2")
     return fig

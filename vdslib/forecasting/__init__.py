@@ -10,10 +10,9 @@ from vdslib.forecasting.intervals import (
     quantile_levels, winkler,
 )  # fmt: skip
 from vdslib.forecasting.leak_checks import LEAKS, check_name, future_of
+from vdslib.forecasting.parts import divide, folds, resample
 from vdslib.forecasting.past import Past, runs, seasonal_error
-from vdslib.forecasting.preparation import (
-    USAGES, Prepared, columns, default_features, divide, folds, prepare, resample,
-)  # fmt: skip
+from vdslib.forecasting.preparation import USAGES, Prepared, columns, default_features, prepare
 from vdslib.forecasting.scaling import Scalers
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows, aligned, groups, median_step
@@ -24,6 +23,6 @@ __all__ = [
     "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "boosted",
     "check_name", "columns", "coverage_by_time", "coverage_interval", "covered", "default_features",
     "divide", "find_period", "folds", "forecasts", "future_of", "groups", "intervals", "lagged",
-    "leak_checks", "median_step", "preparation", "prepare", "quantile_levels", "register", "resample",
+    "leak_checks", "median_step", "parts", "preparation", "prepare", "quantile_levels", "register", "resample",
     "runs", "seasonal_error", "winkler",
 ]  # fmt: skip

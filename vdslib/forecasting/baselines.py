@@ -110,11 +110,11 @@ class SeasonalNaive:
     """
 
     def __init__(self, period: int | None = None) -> None:
-        self.given, self.period = period, period or 1
+        self.fixed, self.period = period, period or 1
 
     def fit(self, windows: Windows) -> Self:
         self.history, self.horizon = Past(windows), windows.y.shape[1]
-        self.period = self.given or find_period(windows)
+        self.period = self.fixed or find_period(windows)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:

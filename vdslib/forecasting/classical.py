@@ -36,7 +36,7 @@ class _StateSpace(abc.ABC):
     """The season by least squares on Fourier terms, what remains by a state space model; a fit for each node."""
 
     def __init__(self, period: int | None = None, pairs: int = 3, most: int = 5000) -> None:
-        self.given, self.period, self.pairs, self.most = period, period or 1, pairs, most
+        self.fixed, self.period, self.pairs, self.most = period, period or 1, pairs, most
         self.fitted: dict[str, _Fitted] = {}
 
     @abc.abstractmethod
@@ -48,7 +48,7 @@ class _StateSpace(abc.ABC):
         from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
         self.history, self.horizon = Past(windows), windows.y.shape[1]
-        self.period = self.given or find_period(windows)
+        self.period = self.fixed or find_period(windows)
         for node, series in self.history.values.items():
             late = Series(series.rows[-self.most :], series.values[-self.most :])
             harmonics = self._strongest(late)

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from vdslib.forecasting.baselines import Forecasts, boosted, forecasts, lagged
+from vdslib.forecasting.parts import folds
 from vdslib.forecasting.past import Past
-from vdslib.forecasting.preparation import folds
 from vdslib.forecasting.windows import Windows
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Ends = tuple[np.ndarray, np.ndarray]
 def covered(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> np.ndarray:
     """1 where a target lies in its interval, ends included, 0 where it does not, NaN where an end is NaN.
 
-    All of one shape; ValueError otherwise.
+    All of one shape, [samples, horizon] for instance; ValueError otherwise.
     """
     true, low, high = _of_one_shape(y_true, lower, upper)
     return np.where(np.isnan(low) | np.isnan(high), np.nan, (true >= low) & (true <= high))
@@ -35,7 +35,7 @@ def covered(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> np.ndarray
 def winkler(y_true: ArrayLike, lower: ArrayLike, upper: ArrayLike, coverage: float) -> np.ndarray:
     """The Winkler score of each interval: its width, plus 2 / (1 - coverage) times what the target lies outside.
 
-    Lower is better: a wide interval and a missed target both cost (Winkler 1972; Gneiting and Raftery 2007).
+    Shapes as for ``covered``. Lower is better: a wide interval and a missed target both cost (Winkler 1972; Gneiting and Raftery 2007).
     """
     true, low, high = _of_one_shape(y_true, lower, upper)
     outside = np.maximum(low - true, 0) + np.maximum(true - high, 0)

@@ -20,12 +20,12 @@ class Series(NamedTuple):
     values: np.ndarray
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """The values at these rows, of any shape; NaN where nothing is known."""
+        """The values at these rows [any shape]; NaN where nothing is known."""
         place = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         return np.where(self.rows[place] == rows, self.values[place], np.nan)
 
     def latest(self, rows: np.ndarray, period: int) -> np.ndarray:
-        """The latest value known at one of the rows r, r - period, r - 2 period ..; NaN where none is."""
+        """[rows]: the latest value known at one of r, r - period, r - 2 period ..; NaN where none is."""
         seasons = int(max(self.rows.max(), rows.max(initial=0))) // period + 2
         # sorted by their place in the season first, the row wanted stands behind the latest known one
         known = self.rows % period * seasons + self.rows // period
@@ -36,8 +36,8 @@ class Series(NamedTuple):
         return np.where(same, self.values[latest], np.nan)
 
     def condensed(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
-        """All rows from the first known one on, gaps shortened to ``longest`` rows: the values, NaN where unknown; and
-        the place of each known row among them."""
+        """All rows from the first known one on, gaps shortened to ``longest`` rows: the values [rows], NaN where
+        unknown; and the place [known] of each known row among them."""
         places = np.concatenate([[0], np.cumsum(np.minimum(np.diff(self.rows), longest + 1))])
         values = np.full(places[-1] + 1, np.nan)
         values[places] = self.values
@@ -122,7 +122,7 @@ def _target_column(windows: Windows) -> int | None:
 
 
 def runs(windows: Windows) -> list[np.ndarray]:
-    """Index arrays of the samples that follow one another in time, of one node each, without a gap."""
+    """Index arrays [samples of a run] of the samples that follow one another in time, of one node each, without a gap."""
     order = np.concatenate([each[np.argsort(windows.times[each])] for each in windows.by_node().values()])
     begins = breaks(windows.times[order], groups(windows.node[order]), windows.steps())
     return np.split(order, np.flatnonzero(begins)[1:])

@@ -7,17 +7,15 @@ Windows are strides over one scaled table, not copies.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vdslib.errors import TelemetryError
+from vdslib.errors import TelemetryError, notice
 from vdslib.forecasting import leak_checks
 from vdslib.forecasting.scaling import Scalers, feature_scaler, misfits, target_scaler
 from vdslib.forecasting.windows import Windows, aligned, as_slice, breaks, groups, median_step
@@ -45,7 +43,7 @@ class Prepared:
     horizon: int
 
     def to_units(self, y: np.ndarray) -> np.ndarray:
-        """Scaled targets or forecasts of any shape, in the target's own unit."""
+        """Scaled targets or forecasts [samples, horizon], or of any other shape, in the target's own unit."""
         y = np.asarray(y, dtype=float)
         return self.y_scaler.inverse_transform(y.reshape(-1, 1)).reshape(y.shape)
 
@@ -97,8 +95,8 @@ def prepare(
     scaled, y = _scaled(rows.inputs, rows.goal, rows.part == 2, own, test_scalers or own)
     kinds = [f"feature '{name}'" for name in features] + [f"target '{target}'"]
     unscaled = np.hstack([rows.inputs, rows.goal])
-    for notice in misfits(kinds, unscaled, np.column_stack([scaled, y]), rows.part == 2):
-        warnings.warn(f"{origin_of(frame)}: {notice}.", stacklevel=2)
+    for misfit in misfits(kinds, unscaled, np.column_stack([scaled, y]), rows.part == 2):
+        notice(f"{origin_of(frame)}: {misfit}.")
 
     windows, starts = _cut(rows, scaled, y, window, horizon)
     shares = {"training": 1, "validation": validation, "test": test}
@@ -128,7 +126,7 @@ class _Rows:
 
     @property
     def known(self) -> np.ndarray | slice:
-        """The rows before the test part."""
+        """[known]: the rows before the test part."""
         return as_slice(np.flatnonzero(self.part < 2))
 
 
@@ -197,88 +195,6 @@ def default_features(frame: pd.DataFrame, target: str, *, past: bool) -> list[st
     too; the target alone where there is no usage."""
     measured = [name for name in USAGES if name in frame and frame[name].notna().any()]
     return list(dict.fromkeys([*measured, target] if past or not measured else measured))
-
-
-def divide(
-    windows: Windows, train: np.ndarray, test: np.ndarray, *, leak: str | None = None
-) -> tuple[Windows, Windows]:
-    """Training and test part of ``windows`` by index arrays, as scikit-learn's splitters give them.
-
-    Raises LeakError if the test samples do not come after the training samples, if the two share rows, or if the
-    samples were resampled before; ``leak`` names the one leak of ``LEAKS`` that is wanted.
-    """
-    leak_checks.check_name(leak, "divide")
-    known, unseen = (replace(windows.take(np.asarray(each)), part="") for each in (train, test))
-    if not (len(known) and len(unseen)):
-        raise ValueError(f"both parts need samples, not {len(known)} and {len(unseen)}")
-    moments, ends = windows.moments(), windows.ends()
-    first, last = moments[test].min(), moments[train].max()
-    begins, until = (str(time).split(".")[0] for time in (unseen.times.min(), known.times.max()))
-    if windows.part == "resampled":
-        leak_checks.refuse(
-            "SMOTE before the split", "the samples were resampled before they are divided", leak
-        )
-    elif last >= first:
-        leak_checks.refuse(
-            "random split", f"training windows reach to {until}, test windows begin {begins}", leak
-        )
-    elif ends[train].max() > first:
-        leak_checks.refuse(
-            "windows across the split",
-            f"training windows to {until} share rows with test windows from {begins}",
-            leak,
-        )
-    return replace(known, part="training"), replace(unseen, part="test")
-
-
-def resample(
-    windows: Windows, states: np.ndarray, sampler: Any, *, leak: str | None = None
-) -> tuple[Windows, np.ndarray]:
-    """Training windows with more samples of the rare states, and their states [samples].
-
-    ``sampler`` is an over-sampler of imbalanced-learn, such as SMOTE. It works on the flattened inputs, with the
-    targets and the last known value beside them (section 3.1, symbol 3); what it adds has no time (NaT) and no node.
-    Raises LeakError for windows of the test part, ValueError if the sampler does not keep the windows it is given.
-    """
-    leak_checks.check_name(leak, "resample")
-    if windows.part == "test":
-        leak_checks.refuse("SMOTE before the split", "windows of the test part are to be resampled", leak)
-    count, inputs = len(windows), windows.flat
-    flat = np.column_stack([inputs, windows.y, windows.last])
-    rows, states = sampler.fit_resample(flat, states)
-    if len(rows) < count or not np.array_equal(rows[:count], flat):
-        raise ValueError(f"{type(sampler).__name__} does not keep all windows: use an over-sampler")
-    added = len(rows) - count
-    x, y, last = np.split(rows, [inputs.shape[1], flat.shape[1] - 1], axis=1)
-    times = np.concatenate([windows.times, np.full(added, np.datetime64("NaT"), windows.times.dtype)])
-    node = np.concatenate([windows.node, np.full(added, "", dtype=object)])
-    shape = (len(rows), *windows.x.shape[1:])
-    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled", windows.spacing), states
-
-
-def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """k chronological folds as (training samples, validation samples), index arrays into ``windows``.
-
-    The time covered is cut into k+1 blocks, between two rounds of measuring the nodes; fold i trains on the first i blocks and validates on the next.
-    Training samples that share a row with a validation sample are purged: among consecutive samples these are
-    the last window + horizon - 1 before the validation block.
-    """
-    moments, ends, span = windows.moments(), windows.ends(), windows.span
-    unique = np.unique(moments)
-    if k < 1 or len(unique) < (k + 1) * span:
-        raise ValueError(
-            f"{k} folds need at least {(k + 1) * span} samples at different times, there are {len(unique)}: "
-            "use fewer folds or more rows"
-        )
-    edges = [block[0] for block in np.array_split(unique, k + 1)] + [unique[-1] + 1]
-    result: list[tuple[np.ndarray, np.ndarray]] = []
-    for start, stop in pairwise(edges[1:]):
-        validation = np.flatnonzero((moments >= start) & (moments < stop))
-        known = np.flatnonzero(ends <= start)
-        if not (len(known) and len(validation)):  # only gaps can cause it
-            raise ValueError(f"fold {len(result) + 1} of {k} has no samples: use fewer folds or more rows")
-        result.append((known, validation))
-    return result
 
 
 def _check_settings(window: int, horizon: int, test: float, validation: float, split: str) -> None:
@@ -365,10 +281,9 @@ def _tell_of_nodes(
     for what, missing in lost.items():
         if count := int(missing.sum()):
             few = ", ".join(map(str, names[missing][:NAMED])) + ", .." * (count > NAMED)
-            warnings.warn(
+            notice(
                 f"{origin_of(frame)}: {count} of {len(names)} nodes ({few}) have no window {what}. "
-                "With split='node' each node is tested on its own last rows.",
-                stacklevel=3,
+                "With split='node' each node is tested on its own last rows."
             )
 
 

@@ -3,12 +3,12 @@
 All work is in proportion to the known rows, n log n, however long the gaps between them are.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from vdslib.errors import notice
 from vdslib.forecasting.past import Past, Series
 from vdslib.forecasting.windows import Windows
 from vdslib.telemetry import JITTER
@@ -39,10 +39,9 @@ def find_period(windows: Windows, least: float = 0.1) -> int:
     steps = [history.spacing[node] for node in history.values]
     if max(steps) - min(steps) > JITTER * min(steps):
         shortest, longest = (step / np.timedelta64(1, "s") for step in (min(steps), max(steps)))
-        warnings.warn(
+        notice(
             f"nodes are measured at different steps ({shortest:g} to {longest:g} s), so no season is looked for: "
-            "forecast nodes of one step at a time",
-            stacklevel=2,
+            "forecast nodes of one step at a time"
         )
         return 1
     nodes = [_standardised(each) for each in history.values.values()]

@@ -51,7 +51,7 @@ class Windows:
         return np.asarray(self.x).reshape(len(self), -1)
 
     def take(self, index: np.ndarray | slice) -> Self:
-        """The samples at ``index``; a run of consecutive ones stays a view."""
+        """The samples at ``index`` [chosen]; a run of consecutive ones stays a view."""
         chosen = as_slice(index) if isinstance(index, np.ndarray) else index
         return replace(
             self,
@@ -69,7 +69,7 @@ class Windows:
         return replace(self, y=self.y[:, h - 1 : h])
 
     def by_node(self) -> dict[Any, np.ndarray]:
-        """The samples of each node, as rising indices; nodes in the order of their first samples."""
+        """The samples of each node, as rising indices [samples]; nodes in the order of their first samples."""
         return groups(self.node)
 
     def steps(self) -> dict[Any, Any]:
@@ -99,7 +99,7 @@ class Windows:
 
 
 def groups(names: np.ndarray) -> dict[Any, np.ndarray]:
-    """The places of each name, rising; names in the order of their first places."""
+    """The places of each of ``names`` [rows], rising; in the order of their first places."""
     number, known = pd.factorize(names, use_na_sentinel=False)
     if len(known) == 1:
         return {known[0]: np.arange(len(names))}
@@ -109,7 +109,7 @@ def groups(names: np.ndarray) -> dict[Any, np.ndarray]:
 
 
 def median_step(times: np.ndarray) -> Any:
-    """The median time between one and the next of the ``times`` of one node; None if there is one only."""
+    """The median time between one and the next of the ``times`` [rows] of one node; None if there is one only."""
     steps = np.diff(times)
     if not (steps > steps.dtype.type(0)).all():  # sorting takes longer
         moments = np.unique(times)
@@ -144,7 +144,7 @@ def _first(times: np.ndarray) -> Any:
 
 
 def breaks(times: np.ndarray, nodes: Mapping[Any, np.ndarray], steps: Mapping[Any, Any]) -> np.ndarray:
-    """True for each row that does not follow the row above it: another node begins, or a gap lies between.
+    """[rows]: True for each row that does not follow the row above it: another node begins, or a gap lies between.
 
     Of each node the rows rise in time. Whoever polls every five minutes is a second early or late at times, and no
     row is missing then.
@@ -157,7 +157,7 @@ def breaks(times: np.ndarray, nodes: Mapping[Any, np.ndarray], steps: Mapping[An
 
 
 def as_slice(index: np.ndarray) -> np.ndarray | slice:
-    """A slice where the index counts up by one, since numpy copies for an index array and not for a slice."""
+    """A slice where the index [samples] counts up by one, since numpy copies for an index array and not for a slice."""
     if len(index) and index.dtype != bool and (np.diff(index) == 1).all():
         return slice(int(index[0]), int(index[-1]) + 1)
     return index

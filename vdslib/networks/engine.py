@@ -118,8 +118,8 @@ class _Program:
         self.update, self.momentum = UPDATES[settings.optimizer], settings.momentum
         # XLA compiles the loops written out in `stacked` within seconds, and they run three times faster; Keras'
         # layers take it longer to compile and run no faster.
-        how = {"jit_compile": self.written, "reduce_retracing": not self.written, "autograph": False}
-        self.train, self.measure = tf.function(self._train, **how), tf.function(self._measure, **how)
+        options = {"jit_compile": self.written, "reduce_retracing": not self.written, "autograph": False}
+        self.train, self.measure = tf.function(self._train, **options), tf.function(self._measure, **options)
 
     def _train(
         self, state: State, rate: Tensor, count: Tensor, batches: tuple[Any, ...]
@@ -178,9 +178,9 @@ def kind_of(job: Job, model: keras.Model) -> str:
         return [bare(value) for value in config] if isinstance(config, (list, tuple)) else config
 
     config = json.dumps(bare(model.get_config()), default=repr, sort_keys=True)
-    how, shapes = job.settings, (job.train.x.shape[1:], job.train.y.shape[1:])
+    settings, shapes = job.settings, (job.train.x.shape[1:], job.train.y.shape[1:])
     precision = [str(variable.dtype) for variable in model.trainable_variables]
-    return f"{config} {precision} {how.optimizer} {how.momentum} {how.batch_size} {shapes}"
+    return f"{config} {precision} {settings.optimizer} {settings.momentum} {settings.batch_size} {shapes}"
 
 
 def _program(job: Job, model: keras.Model) -> _Program:
@@ -201,17 +201,21 @@ class _Run:
     stop_training = False
 
     def __init__(self, job: Job, trained: Trained) -> None:
-        self.job, self.history, how = job, trained.history, job.settings
+        self.job, self.history, settings = job, trained.history, job.settings
         self.variables = trained.model.trainable_variables + trained.model.non_trainable_variables
         self.values = [variable.numpy() for variable in self.variables]
         self.bits = np.random.SFC64([job.seed, 1])
         self.watcher = None
-        if job.validation is not None and len(job.validation) and (how.patience or how.restore_best):
+        if (
+            job.validation is not None
+            and len(job.validation)
+            and (settings.patience or settings.restore_best)
+        ):
             self.watcher = keras.callbacks.EarlyStopping(
                 "val_loss",
-                patience=how.patience or how.epochs,
+                patience=settings.patience or settings.epochs,
                 mode="min",
-                restore_best_weights=how.restore_best,
+                restore_best_weights=settings.restore_best,
             )
             self.watcher.set_model(self)
             self.watcher.on_train_begin()
@@ -224,8 +228,8 @@ class _Run:
         self.values = values
 
     def _begin_epoch(self) -> None:
-        epoch, how = len(self.history.loss), self.job.settings
-        self.order = batch_order(len(self.job.train), self.job.seed, epoch, how.shuffle)
+        epoch, settings = len(self.history.loss), self.job.settings
+        self.order = batch_order(len(self.job.train), self.job.seed, epoch, settings.shuffle)
         self.total, self.seen = 0.0, 0
 
     @property
@@ -249,7 +253,8 @@ class _Run:
         bits[:, :own] = drawn[:, : own * width].reshape(count, own, width)
 
     def end_epoch(self, values: list[np.ndarray], val_loss: float | None) -> None:
-        """Note the losses and decide whether to go on; if not, put the weights into the model."""
+        """Note the losses and decide whether to go on; if not, put the weights (``values``, one array for each variable,
+        in its shape) into the model."""
         self.values = values
         self.history.loss.append(self.total / len(self.job.train))
         epoch = len(self.history.loss)

@@ -119,8 +119,8 @@ def _is_plain(layer: Any, *options: str) -> bool:
     free |= {"kernel_initializer", "recurrent_initializer", "bias_initializer"}
     usual = inspect.signature(type(layer)).parameters
     return all(
-        name in free or given == (usual[name].default if name in usual else False)
-        for name, given in layer.get_config().items()
+        name in free or value == (usual[name].default if name in usual else False)
+        for name, value in layer.get_config().items()
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from vdslib.errors import notice
 from vdslib.forecasting import Windows, folds, leak_checks
 from vdslib.networks import engine
 from vdslib.networks._tensorflow import keras, seed_everything
@@ -147,10 +148,10 @@ def train(jobs: Sequence[Job]) -> list[Trained]:
     for number, (job, done, (by_fit, remark)) in enumerate(zip(jobs, trained, ways, strict=True)):
         if remark not in said:
             said.add(remark)
-            print(remark)
+            notice(remark)
         if by_fit:
-            given = {name: getattr(job.settings, name) for name in _FITTED}
-            done.history = fit(done.model, job.train, job.validation, seed=job.seed, leak=job.leak, **given)
+            fitting = {name: getattr(job.settings, name) for name in _FITTED}
+            done.history = fit(done.model, job.train, job.validation, seed=job.seed, leak=job.leak, **fitting)
         else:
             kinds.setdefault(engine.kind_of(job, done.model) or f"alone {number}", []).append((job, done))
     _train_stacks([engine.Stack(part) for members in kinds.values() for part in _dealt(members)])
@@ -193,10 +194,10 @@ def _refuse_watching(watched: Windows | None, decides: bool, leak: str | None) -
 def _built(job: Job) -> keras.Model:
     """The model of a job whose data and settings fit together, as its builder made it."""
     _refuse_empty(job.train)
-    how, watched = job.settings, job.validation
-    _refuse_watching(watched, how.patience > 0 or how.restore_best, job.leak)
-    if how.epochs < 1:
-        raise ValueError(f"epochs must be 1 or more, not {how.epochs}")
+    settings, watched = job.settings, job.validation
+    _refuse_watching(watched, settings.patience > 0 or settings.restore_best, job.leak)
+    if settings.epochs < 1:
+        raise ValueError(f"epochs must be 1 or more, not {settings.epochs}")
     for name in ("x", "y"):
         shapes = [getattr(part, name).shape[1:] for part in (job.train, watched) if part is not None]
         if len(set(shapes)) > 1:
@@ -285,10 +286,8 @@ def cross_validate(
     for job, (number, seed, fold), trained in zip(jobs, places, train(jobs), strict=True):
         train_mse, fold_mse = losses(trained.model, job.train, fold)
         if not np.isfinite(fold_mse):
-            rate = job.settings.learning_rate
-            print(
-                f"fold {number}, seed {seed}, learning rate {rate:.6g}: the network diverged and has no error"
-            )
+            place = f"fold {number}, seed {seed}, learning rate {job.settings.learning_rate:.6g}"
+            notice(f"{place}: the network diverged and has no error")
         rows.append(
             {
                 "fold": number,

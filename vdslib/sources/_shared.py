@@ -2,13 +2,12 @@
 
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from vdslib.errors import TelemetryError
+from vdslib.errors import TelemetryError, notice
 from vdslib.telemetry import COLUMNS
 
 # Discs and network cards whose bytes others count already, in regular expressions that Python and Prometheus read alike;
@@ -59,15 +58,15 @@ def left_out(cards: Iterable[str]) -> list[str]:
     return [f"network_usage is without {names}, {reason}"] if names else []
 
 
-def number(given: Mapping[str, str], name: str, default: float, minimum: float, origin: str) -> float:
+def number(options: Mapping[str, str], name: str, default: float, minimum: float, origin: str) -> float:
     """An option as a finite number from ``minimum``; ``default`` where it is not given."""
     try:
-        value = float(given.get(name, default))
+        value = float(options.get(name, default))
     except ValueError:
         value = math.nan
     if not minimum <= value < math.inf:
         raise TelemetryError(
-            f"{origin}: option '{name}' is {given[name]!r}. Give a number of at least {minimum:g}."
+            f"{origin}: option '{name}' is {options[name]!r}. Give a number of at least {minimum:g}."
         )
     return value
 
@@ -85,13 +84,12 @@ def complete(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
     if partial:
         lacking = {name: ", ".join(has.index[~has[name]].astype(str)) for name in partial}
         where = "; ".join(f"'{name}' (not measured at {nodes})" for name, nodes in lacking.items())
-        warnings.warn(f"{origin}: columns that not every node has are left out: {where}.", stacklevel=3)
+        notice(f"{origin}: columns that not every node has are left out: {where}.")
         frame = frame.drop(columns=partial)
     kept = frame.dropna(subset=[name for name in needed if name not in partial])
     if len(kept) < len(frame):
-        warnings.warn(
+        notice(
             f"{origin}: {len(frame) - len(kept)} of {len(frame)} rows are left out, because a column had no "
-            "value in them; they are gaps.",
-            stacklevel=3,
+            "value in them; they are gaps."
         )
     return kept.sort_values(["node", "timestamp"], ignore_index=True)

@@ -99,8 +99,8 @@ def _pinned(rest: str) -> list[str]:
     )
     month, names = "", []
     for part in rest.split(","):
-        given, _, machine = part.strip().rpartition("/")
-        month = given or month
+        month_of_part, _, machine = part.strip().rpartition("/")
+        month = month_of_part or month
         key = f"{month}/{machine}"
         asked = [whole[each] for each in whole if each.startswith(f"{month}/")] if machine == "*" else []
         asked = asked or [name for name in ((whole | windows).get(key),) if name]

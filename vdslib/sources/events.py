@@ -73,21 +73,21 @@ WEB = r'^\S+ \S+ .*?\[([^\]]+)\] "(?:[^"\\]|\\.)*" (\d{3}) (?:\d+|-)(?: (?:.* )?
 def read(rest: str) -> pd.DataFrame:
     """Telemetry counted out of the log at ``rest``, a path with options (see the module)."""
     origin = f"events:{rest}"
-    path, given = split(rest, ("interval", "deadline", "cpu", "completed", "duration", "stamp"), origin)
+    path, options = split(rest, ("interval", "deadline", "cpu", "completed", "duration", "stamp"), origin)
     for name, values in (("duration", tuple(UNITS)), ("stamp", STAMPS)):
-        if given.get(name, values[0]) not in values:
+        if options.get(name, values[0]) not in values:
             choice = f"{', '.join(values[:-1])} or {values[-1]}"
-            raise TelemetryError(f"{origin}: option '{name}' is {given[name]!r}. Give {choice}.")
-    if given.get("stamp") == "end" and "duration" not in given:
+            raise TelemetryError(f"{origin}: option '{name}' is {options[name]!r}. Give {choice}.")
+    if options.get("stamp") == "end" and "duration" not in options:
         raise TelemetryError(
             f"{origin}: option 'stamp' needs durations, to go back from the end of a request to its begin. "
             "Give the unit of the last field as duration=s, ms or us, or leave out the stamp."
         )
-    interval = number(given, "interval", 60, 0.001, origin)
-    deadline = number(given, "deadline", 0, 0, origin) if "deadline" in given else None
-    cpu = number(given, "cpu", 0, 0, origin) if "cpu" in given else None
-    words = tuple(given["completed"].split(",")) if "completed" in given else ()
-    jobs = read_log(path, words, given.get("duration"), given.get("stamp", ""))
+    interval = number(options, "interval", 60, 0.001, origin)
+    deadline = number(options, "deadline", 0, 0, origin) if "deadline" in options else None
+    cpu = number(options, "cpu", 0, 0, origin) if "cpu" in options else None
+    words = tuple(options["completed"].split(",")) if "completed" in options else ()
+    jobs = read_log(path, words, options.get("duration"), options.get("stamp", ""))
     frame = aggregate(jobs if cpu is None else jobs.assign(cpu=cpu), interval, deadline, origin)
     frame.attrs["notes"] = jobs.attrs.get("notes", []) + _cut_off(jobs, interval)
     return frame
@@ -116,7 +116,7 @@ class _Grid:
     step: int
 
     def cells(self, where: np.ndarray, when: np.ndarray) -> np.ndarray:
-        """The cell into which each of the jobs ``where`` falls by its time ``when``, counted node by node."""
+        """[jobs chosen]: the cell into which each job of ``where`` falls by its time in ``when`` [jobs], node by node."""
         return self.code[where] * self.count + when[where] // self.step - self.first
 
     def total(self, where: np.ndarray, when: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -240,31 +240,35 @@ def _jobs(text: pd.Series, words: tuple[str, ...], origin: str) -> pd.DataFrame:
                 "Complete it, or leave out the line."
             )
         parsed += jobs
-    given = pd.DataFrame(parsed, index=text.index)
+    fields = pd.DataFrame(parsed, index=text.index)
     for name in ("start", "end", "status"):
-        if name not in given:
+        if name not in fields:
             raise TelemetryError(
                 f"{origin}: line {text.index[0]}, '{name}': no line has it. Add it to every job."
             )
-    runs = given["end"].isna()
-    table = pd.DataFrame({"start": _microseconds(given["start"], origin)})
-    table["end"] = _microseconds(given["end"].where(~runs, given["start"]), origin)
+    runs = fields["end"].isna()
+    table = pd.DataFrame({"start": _microseconds(fields["start"], origin)})
+    table["end"] = _microseconds(fields["end"].where(~runs, fields["start"]), origin)
     _refuse(
-        table["end"] < table["start"], given["end"], "end", "is before the start. Correct one of them", origin
+        table["end"] < table["start"],
+        fields["end"],
+        "end",
+        "is before the start. Correct one of them",
+        origin,
     )
     table.loc[runs, "end"] = RUNS
-    table["node"] = given["node"].astype(str) if "node" in given else SYSTEM
-    if "node" in given:
-        empty = given["node"].isna() | (given["node"] == "")
-        _refuse(empty, given["node"], "node", "is no name, though other lines have one. Add it", origin)
-    status = given["status"].astype("string").str.lower().str.removesuffix(".0")
+    table["node"] = fields["node"].astype(str) if "node" in fields else SYSTEM
+    if "node" in fields:
+        empty = fields["node"].isna() | (fields["node"] == "")
+        _refuse(empty, fields["node"], "node", "is no name, though other lines have one. Add it", origin)
+    status = fields["status"].astype("string").str.lower().str.removesuffix(".0")
     problem = "belongs to a job without an end. Add its end"
-    _refuse(runs & status.notna(), given["status"], "status", problem, origin)
-    table["completed"] = _completed(status, words, given["status"], ~runs, origin)
-    if "cpu" in given:
-        cpu = pd.to_numeric(given["cpu"], errors="coerce").astype(float)
+    _refuse(runs & status.notna(), fields["status"], "status", problem, origin)
+    table["completed"] = _completed(status, words, fields["status"], ~runs, origin)
+    if "cpu" in fields:
+        cpu = pd.to_numeric(fields["cpu"], errors="coerce").astype(float)
         problem = "is not a number of CPU seconds from 0. Correct it"
-        _refuse(~((cpu >= 0) & np.isfinite(cpu)), given["cpu"], "cpu", problem, origin)
+        _refuse(~((cpu >= 0) & np.isfinite(cpu)), fields["cpu"], "cpu", problem, origin)
         table["cpu"] = cpu
     return table
 
@@ -277,12 +281,12 @@ def _is_object(line: str) -> bool:
 
 
 def _completed(
-    status: pd.Series, words: tuple[str, ...], given: pd.Series, needed: pd.Series, origin: str
+    status: pd.Series, words: tuple[str, ...], stated: pd.Series, needed: pd.Series, origin: str
 ) -> pd.Series:
     """Whether a status says that the job was completed; false where it is not ``needed``."""
     if words:
         problem = "is empty. Add it"
-        _refuse(needed & status.isna(), given, "status", problem, origin)
+        _refuse(needed & status.isna(), stated, "status", problem, origin)
         return status.isin([word.lower() for word in words])
     code = pd.to_numeric(status, errors="coerce").astype(float)
     http = code.between(100, 599) | (status == "000").fillna(False)
@@ -291,7 +295,7 @@ def _completed(
         f"is neither {', '.join(COMPLETED + DROPPED)} nor a status of HTTP. "
         "Name the words for completed as completed=WORD,WORD, correct it"
     )
-    _refuse(needed & ~known, given, "status", problem, origin)
+    _refuse(needed & ~known, stated, "status", problem, origin)
     return status.isin(COMPLETED) | (http & _answered(code))
 
 

@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import time
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ import pandas as pd
 import psutil
 from tqdm import tqdm
 
-from vdslib.errors import TelemetryError
+from vdslib.errors import TelemetryError, notice
 from vdslib.sources._shared import MADE_OF_OTHERS, SYSFS, cards_to_count, complete, left_out, number
 from vdslib.sources.catalogue import register
 from vdslib.telemetry import split
@@ -50,12 +49,12 @@ class Counters:
 def _asked(rest: str) -> tuple[int, float]:
     """Rows and seconds from row to row that ``rest`` asks for; TelemetryError where that cannot be."""
     origin = f"host:{rest}"
-    seconds, given = split(rest, ("step",), origin)
+    seconds, options = split(rest, ("step",), origin)
     if not seconds.isdecimal() and seconds:
         raise TelemetryError(
             f"{origin}: {seconds!r} is not a whole number of seconds. Write it like host:60."
         )
-    step = number(given, "step", 1, 1, origin)
+    step = number(options, "step", 1, 1, origin)
     rows = int(int(seconds or 60) / step)
     if not rows:
         raise TelemetryError(f"{origin}: shorter than one step of {step:g} s. Measure for longer.")
@@ -147,10 +146,7 @@ def _state() -> dict[str, float]:
 
 
 @register(
-    "sar",
-    title="archive of sar (sysstat)",
-    default_target="cpu_usage",
-    example="sar:/var/log/sysstat/sa01",
+    "sar", title="archive of sar (sysstat)", default_target="cpu_usage", example="sar:/var/log/sysstat/sa01"
 )
 def read_archive(rest: str) -> pd.DataFrame:
     """The rows of an archive of sar, as sadf of the package sysstat prints them.
@@ -184,10 +180,8 @@ def read_archive(rest: str) -> pd.DataFrame:
         ) from None
     frame = complete(_from_sadf(content, origin), origin)
     if done.stderr.strip():  # the archive is cut off, or damaged from some place on
-        warnings.warn(
-            f"{origin}: sadf ended with '{' '.join(done.stderr.split())}'; the {len(frame)} rows before that are used.",
-            stacklevel=2,
-        )
+        words = " ".join(done.stderr.split())
+        notice(f"{origin}: sadf ended with '{words}'; the {len(frame)} rows before that are used.")
     return frame
 
 

@@ -23,7 +23,6 @@ Reference: [HTTP API](https://prometheus.io/docs/prometheus/latest/querying/api/
 import os
 import re
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
@@ -35,7 +34,7 @@ import pandas as pd
 import yaml
 from tqdm import tqdm
 
-from vdslib.errors import TelemetryError
+from vdslib.errors import TelemetryError, notice
 from vdslib.sources._shared import (
     LOOPBACK,
     MADE_OF_OTHERS,
@@ -84,22 +83,22 @@ def _asked(rest: str) -> tuple[str, dict[str, str], dict[str, Any]]:
     be."""
     names = ("minutes", "step", "window", "end", "queries", "label", "select", "token_file", "anonymise")
     origin = f"prometheus:{_checked(rest.partition('?')[0])}"  # before anything else could repeat a password
-    address, given = split(rest, names, origin)
-    step = number(given, "step", 60, 1, origin)
-    hide = given.get("anonymise", "no")
+    address, options = split(rest, names, origin)
+    step = number(options, "step", 60, 1, origin)
+    hide = options.get("anonymise", "no")
     if hide not in ("yes", "no"):
         raise TelemetryError(f"{origin}: option 'anonymise' is {hide!r}. Give yes or no.")
     further = {
-        "seconds": 60 * number(given, "minutes", 60, step / 60, origin),
+        "seconds": 60 * number(options, "minutes", 60, step / 60, origin),
         "step": step,
-        "window": number(given, "window", max(step, 60), 1, origin),
-        "end": _time(given["end"], origin) if "end" in given else None,
-        "label": given.get("label", "instance"),
-        "select": given.get("select", ""),
-        "token": _token(given.get("token_file"), origin),
+        "window": number(options, "window", max(step, 60), 1, origin),
+        "end": _time(options["end"], origin) if "end" in options else None,
+        "label": options.get("label", "instance"),
+        "select": options.get("select", ""),
+        "token": _token(options.get("token_file"), origin),
         "anonymise": hide == "yes",
     }
-    return address, queries(given.get("queries")), further
+    return address, queries(options.get("queries")), further
 
 
 @register(
@@ -292,7 +291,7 @@ def _ask(
         doubts.append("the answer is partial")
     said = [f"column '{column}': the server says: {text}" for text in doubts]
     for text in said:
-        warnings.warn(f"{origin}: {text}", stacklevel=4)
+        notice(f"{origin}: {text}")
     notes += said + [f"column '{column}': the server says: {text}" for text in content.get("infos") or []]
     return samples
 

@@ -81,9 +81,9 @@ def number_segments(work: Work) -> None:
         if name in work.frame:
             border |= _changes(work.frame[name], node)[0]
     if "segment" in work.frame:
-        given = pd.to_numeric(work.frame["segment"], errors="coerce")
-        if given.isna().any():
+        stated_segment = pd.to_numeric(work.frame["segment"], errors="coerce")
+        if stated_segment.isna().any():
             raise TelemetryError(f"{work.origin}: column 'segment' must hold whole numbers. Rename it.")
-        border |= given.groupby(node).diff().fillna(0) != 0
+        border |= stated_segment.groupby(node).diff().fillna(0) != 0
     if border.any() or "segment" in work.frame:
         work.frame = work.frame.assign(segment=border.groupby(node).cumsum().astype(float))

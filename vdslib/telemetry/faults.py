@@ -222,7 +222,7 @@ class Work:
         refused: str = "",
         detail: Callable[[np.ndarray], str] = lambda rows: "",
     ) -> None:
-        """Report the rows ``wrong``, those ``lost`` among them, as one finding for each node.
+        """Report the rows ``wrong`` [rows], those ``lost`` [rows] among them, as one finding for each node.
 
         ``detail`` gets positions in the table and adds to the action. ``refused`` is the remedy of what is refused
         whatever the policy.

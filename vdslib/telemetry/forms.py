@@ -140,19 +140,19 @@ def address(source: str | Path) -> tuple[Path, dict[str, str]]:
 def split(rest: str, known: Sequence[str], origin: str) -> tuple[str, dict[str, str]]:
     """``TARGET?name=value&name=value`` as the target and its options; TelemetryError for one that is not known."""
     target, _, query = rest.partition("?")
-    given: dict[str, str] = {}
+    options: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
-        if name not in known or name in given or not value:
+        if name not in known or name in options or not value:
             problem = (
-                "is not known" if name not in known else "occurs twice" if name in given else "has no value"
+                "is not known" if name not in known else "occurs twice" if name in options else "has no value"
             )
             raise TelemetryError(
                 f"{origin}: option '{name}' {problem}. "
                 f"Write ?name=value, more of them with & between; there are {', '.join(known)}."
             )
-        given[name] = unquote(value)
-    return target, given
+        options[name] = unquote(value)
+    return target, options
 
 
 # ------------------------------------------------------------------------------- options in messages

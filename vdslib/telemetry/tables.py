@@ -6,7 +6,6 @@ The schema is declared in ``schema``, a file becomes a table in ``reading``, wha
 
 import gzip
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,17 +13,10 @@ import numpy as np
 import pandas as pd
 
 from vdslib import files
-from vdslib.errors import TelemetryError
+from vdslib.errors import TelemetryError, notice
 from vdslib.telemetry.checking import check
 from vdslib.telemetry.reading import ending, plain, trying
-from vdslib.telemetry.schema import (
-    COLUMNS,
-    MEASURED,
-    SYSTEM,
-    located,
-    origin_of,
-    with_notes,
-)
+from vdslib.telemetry.schema import COLUMNS, MEASURED, SYSTEM, located, origin_of, with_notes
 from vdslib.telemetry.units import SIDE, doubts
 
 NAMED = 5  # as many nodes are named in a warning
@@ -146,10 +138,7 @@ def _together(frame: pd.DataFrame, together: str) -> pd.Index:
         parts.append(f"at {fewer} of {complete.sum()} times the system is fewer nodes, without {lacking}")
     if parts:
         others = " or ".join(repr(each) for each in ("alive", "all", "present") if each != together)
-        warnings.warn(
-            f"{origin_of(frame)}: {'; '.join(parts)}. To choose otherwise, say together={others}.",
-            stacklevel=3,
-        )
+        notice(f"{origin_of(frame)}: {'; '.join(parts)}. To choose otherwise, say together={others}.")
     return times[complete]
 
 
