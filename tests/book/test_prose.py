@@ -131,7 +131,7 @@ def papermill_parser():
     parser = argparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("notebook")
     parser.add_argument("output")
-    parser.add_argument("-p", nargs=2, action="append", default=[], dest="given")
+    parser.add_argument("-p", nargs=2, action="append", default=[], dest="parameters")
     parser.add_argument("-y", default="{}", dest="yaml")
     return parser
 

@@ -467,7 +467,17 @@ def test_claims_are_complete():
 )
 def test_a_claim_that_is_not_written_like_the_others_is_named(change, problem):
     text = (files.root() / "vdslib" / "claims" / "claims.yaml").read_text(encoding="utf-8")
-    first = yaml.safe_load(text)[0] | change
+    stated = yaml.safe_load(text)
+    stated["claims"] = [stated["claims"][0] | change]
     with pytest.raises(VDSError, match="claims.yaml, mse-below-target") as caught:
-        claims.statements.read_claims(yaml.safe_dump([first]))
+        claims.statements.read_claims(yaml.safe_dump(stated))
     assert problem in str(caught.value)
+
+
+def test_a_threshold_stands_in_one_place():
+    """What a claim says of its threshold is made of the number that decides it."""
+    stated = yaml.safe_load(claims.findings.STATED)
+    stated["thresholds"] |= {"mse": 0.5, "effect": 0.07}
+    told = {claim.key: claim.threshold for claim in claims.statements.read_claims(yaml.safe_dump(stated))}
+    assert told["mse-below-target"] == "below 0.5" and told["needs-lstm"] == "error at least 7% lower"
+    assert claims.findings.THRESHOLDS["mse"] == claims.MSE_TARGET

@@ -7,9 +7,15 @@ otherwise it is undecided. Deterministic facts have no interval.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
 from typing import Any, Literal
 
+import yaml
+
 from vdslib.evaluation import LEVEL, Interval
+
+STATED = resources.files("vdslib.claims").joinpath("claims.yaml").read_text(encoding="utf-8")
+THRESHOLDS: dict[str, float] = yaml.safe_load(STATED)["thresholds"]
 
 Verdict = Literal[
     "holds", "holds but a constant passes too", "undecided", "does not hold", "cannot be tested", "not run"

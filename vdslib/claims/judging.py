@@ -3,7 +3,7 @@
 Each judge takes the mapping that a chapter recorded and returns a ``Finding`` (``vdslib.claims.findings``). A list holds one value
 for each seed, a bare number has no chance in it, and errors on a test part come in stretches of time too
 (``vdslib.evaluation.uncertainty``). A judge raises KeyError where the chapter did not record what it needs; values that are not
-finite (recorded as None) make a claim "cannot be tested". The thresholds stand here, in one place.
+finite (recorded as None) make a claim "cannot be tested". The thresholds stand in ``claims.yaml``.
 """
 
 import math
@@ -17,6 +17,7 @@ from vdslib.claims.findings import (
     CONSTANT_TOO,
     FAILS,
     HOLDS,
+    THRESHOLDS,
     UNDECIDED,
     UNTESTABLE,
     Finding,
@@ -50,11 +51,9 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
 
 
-MSE_TARGET = 0.05
-LEAST_SKILL = 0.10
-LEAST_EFFECT = 0.05
-GAP_TARGET = 0.15
-LEAST_AGREEMENT = 0.8
+MSE_TARGET, LEAST_SKILL, LEAST_EFFECT, GAP_TARGET, LEAST_AGREEMENT = (
+    THRESHOLDS[name] for name in ("mse", "skill", "effect", "gap", "agreement")
+)
 
 
 def _errors(results: Mapping[str, Any], kind: str, name: str = "") -> Errors:
@@ -108,7 +107,7 @@ def printed_mse(results: Mapping[str, Any]) -> Finding:
 
 
 def useful(results: Mapping[str, Any]) -> Finding:
-    """Has the network at least 10% skill over persistence and over the training mean (4, 5)?"""
+    """Has the network enough skill over persistence and over the training mean (4, 5)?"""
     findings = []
     for name in ("persistence", "mean"):
         over = gain(results, results["network"], name)
@@ -117,7 +116,7 @@ def useful(results: Mapping[str, Any]) -> Finding:
 
 
 def beats_linear(results: Mapping[str, Any]) -> Finding:
-    """Is the test error of the network at least 5% below that of ridge regression (1.1)?"""
+    """Is the test error of the network clearly below that of ridge regression (1.1)?"""
     more = gain(results, results["network"], "ridge")
     errors = [_numbers(results["test_mse"][name]).mean() for name in (results["network"], "ridge")]
     measured = f"MSE {errors[0]:.4g} against {errors[1]:.4g} of ridge, a gain of {words(more)}"
@@ -125,13 +124,13 @@ def beats_linear(results: Mapping[str, Any]) -> Finding:
 
 
 def uses_order(results: Mapping[str, Any]) -> Finding:
-    """Does the test error rise by at least 5% when the past is shuffled (2, 4)?"""
+    """Does the test error rise clearly when the past is shuffled (2, 4)?"""
     rise = _of(_rise, _errors(results, "shuffled"), _errors(results, "test", results["network"]))
     return decided(rise, LEAST_EFFECT, f"error changes by {words(rise)}")
 
 
 def smaller_gap(results: Mapping[str, Any]) -> Finding:
-    """Do all guards together reduce a positive overfitting gap by at least 15% (1.3)?"""
+    """Do all guards together reduce a positive overfitting gap by as much as promised (1.3)?"""
     arms = ("no guards", "all guards")
     losses = [_numbers(results[f"arm_{part}_mse"][arm]) for arm in arms for part in ("train", "validation")]
 
@@ -150,7 +149,7 @@ def smaller_gap(results: Mapping[str, Any]) -> Finding:
 
 
 def arm_helps(without: str, with_it: str) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is the test error of one arm of the guards' study at least 5% below that of another?"""
+    """Is the test error of one arm of the guards' study clearly below that of another?"""
 
     def judge(results: Mapping[str, Any]) -> Finding:
         before, after = _errors(results, "arm_test", without), _errors(results, "arm_test", with_it)
@@ -180,7 +179,7 @@ def curves_fall(results: Mapping[str, Any]) -> Finding:
 def validation_judges(results: Mapping[str, Any]) -> Finding:
     """Is the mean error over the folds nearer to the test error than that of one validation part (4, 5)?
 
-    By at least 5% of the test error, over seeds, and over time: blocks of both parts, and the folds themselves.
+    By a share of the test error, over seeds, and over time: blocks of both parts, and the folds themselves.
     """
 
     def lead(test: float, part: float, folds: float) -> float:
@@ -205,7 +204,7 @@ def validation_judges(results: Mapping[str, Any]) -> Finding:
 
 
 def normalisation(results: Mapping[str, Any]) -> Finding:
-    """Is the error on scaled inputs at least 5% below that on raw ones (2, 4)?"""
+    """Is the error on scaled inputs clearly below that on raw ones (2, 4)?"""
     scaled, raw = _numbers(results["scaled_mse"]), _numbers(results["raw_mse"])
     lower = over_seeds(skill, scaled, raw)
     means = f"MSE {scaled.mean():.4g} on scaled inputs, {raw.mean():.4g} on raw ones"
@@ -213,13 +212,13 @@ def normalisation(results: Mapping[str, Any]) -> Finding:
 
 
 def independent_test(results: Mapping[str, Any]) -> Finding:
-    """Is the error at most 5% higher on the same rows when training ends before them (3.2)?"""
+    """Is the error hardly higher on the same rows when training ends before them (3.2)?"""
     rise = _of(_rise, _errors(results, "same_rows", "chronological"), _errors(results, "same_rows", "random"))
     return decided_below(rise, LEAST_EFFECT, f"on the same rows, from earlier ones alone: {words(rise)}")
 
 
 def unbiased(results: Mapping[str, Any]) -> Finding:
-    """Is the error at most 5% lower on the same rows when the split is random (3.1)?"""
+    """Is the error hardly lower on the same rows when the split is random (3.1)?"""
     lower = _of(skill, _errors(results, "same_rows", "leaky"), _errors(results, "same_rows", "clean"))
     return decided_below(lower, LEAST_EFFECT, f"on the same rows lower by {words(lower, '.1%')}")
 
@@ -310,20 +309,20 @@ def _states(results: Mapping[str, Any], measure: str, statistic: Callable[..., f
 
 
 def smote_recall(results: Mapping[str, Any]) -> Finding:
-    """Does SMOTE raise the recall of overload by at least 5 points (3.1)? A constant "overload" has recall 1."""
+    """Does SMOTE raise the recall of overload by enough points (3.1)? A constant "overload" has recall 1."""
     more = _states(results, "overload_recall", lambda before, after: after - before)
     finding = decided(more, LEAST_EFFECT, f"recall rises by {words(more, '.2f')}")
     return replace(finding, verdict=CONSTANT_TOO) if finding.verdict == HOLDS else finding
 
 
 def smote_balance(results: Mapping[str, Any]) -> Finding:
-    """Does SMOTE raise balanced accuracy by at least 5% (3.1)?"""
+    """Does SMOTE raise balanced accuracy clearly (3.1)?"""
     rise = _states(results, "balanced_accuracy", lambda before, after: _rise(after, before))
     return decided(rise, LEAST_EFFECT, f"balanced accuracy changes by {words(rise)}")
 
 
 def share_won(rival: str, share: float) -> Callable[[Mapping[str, Any]], Finding]:
-    """Is the network's error at least 5% below that of a rival on enough of the machines (4)?"""
+    """Is the network's error clearly below that of a rival on enough of the machines (4)?"""
 
     def judge(results: Mapping[str, Any]) -> Finding:
         errors = [

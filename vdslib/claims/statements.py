@@ -1,13 +1,12 @@
 """Every checkable statement of the paper, each with its test: what ``claims.yaml`` beside this file says."""
 
 from collections.abc import Callable, Mapping
-from importlib import resources
 from typing import Any
 
 import yaml
 
 from vdslib.claims import judging
-from vdslib.claims.findings import Claim, Finding
+from vdslib.claims.findings import STATED, Claim, Finding
 from vdslib.errors import VDSError
 
 
@@ -16,10 +15,13 @@ def read_claims(text: str) -> tuple[Claim, ...]:
 
     ``judge`` is the name of a judge (``vdslib.claims.judging``), or ``{name: [arguments]}`` of a function that makes one.
     """
-    claims = []
-    for row in yaml.safe_load(text):
+    stated, claims = yaml.safe_load(text), []
+    known = stated["thresholds"] | {"points": 100 * stated["thresholds"]["effect"]}
+    for row in stated["claims"]:
         try:
-            claims.append(Claim(**row | {"judge": _judge(row["judge"])}))
+            last = next(iter(row["judge"].values()))[-1] if isinstance(row["judge"], dict) else None
+            threshold = row["threshold"].format(**known, last=last)
+            claims.append(Claim(**row | {"threshold": threshold, "judge": _judge(row["judge"])}))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             key = row.get("key", row) if isinstance(row, dict) else row
             raise VDSError(
@@ -36,4 +38,4 @@ def _judge(stated: str | dict[str, list[Any]]) -> Callable[[Mapping[str, Any]], 
     return judge if arguments is None else judge(*arguments)
 
 
-CLAIMS = read_claims(resources.files("vdslib.claims").joinpath("claims.yaml").read_text(encoding="utf-8"))
+CLAIMS = read_claims(STATED)

@@ -175,8 +175,8 @@ def _panel(ax: Axes, part: pd.DataFrame, by_value: pd.DataFrame, name: str, metr
             ax.tick_params(axis="x", rotation=30)
     ax.scatter(x, part[metric], s=12, alpha=0.35, linewidths=0, color="#555555")
     spread = np.abs(by_value[["low", "high"]].to_numpy().T - by_value["median"].to_numpy())
-    style = {"marker": "o", "capsize": 4, "linestyle": "-" if numeric else "none", "linewidth": 1.2}
-    ax.errorbar(place, by_value["median"], spread, color=plots.COLOURS[0], **style)
+    style: dict[str, Any] = {"marker": "o", "capsize": 4, "linestyle": "-" if numeric else "none"}
+    ax.errorbar(place, by_value["median"], spread, color=plots.COLOURS[0], linewidth=1.2, **style)
     ax.set_xlabel(name)
 
 

@@ -282,7 +282,8 @@ def sweep(
 ) -> Summary:
     """Make all runs that are not finished; failures are kept while the others go on.
 
-    Workers write their runs to ``place`` themselves, so what is done is safe whatever happens to this process.
+    Workers write their runs to ``place`` themselves, whole or not at all, so what is done is safe whatever happens to
+    this process: after a kill, the same call goes on where it stopped, and removes what half-made runs left.
     ``workers`` processes with ``threads`` threads for each kernel, or the workers of ``scheduler``. A run that fails
     is tried again ``retries`` times. ``finished`` are the ids not to make again, by default of all that are done in
     ``place``. Raises NotebookError where the scheduler is lost.

@@ -154,7 +154,7 @@ Part = Callable[[Tensor, Iterator[Tensor], "Bits | None"], Tensor]
 
 
 class Bits:
-    """The random bits ``[K, B, draws]`` of one batch, handed out to the dropout layers one after the other.
+    """The random bits ``[K, B, draws]`` of one batch, drawn by ``engine``, handed out to the dropout layers in their order.
 
     Each window has its own row, so what it draws does not depend on how many others are in the batch.
     """

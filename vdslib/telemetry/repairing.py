@@ -86,6 +86,7 @@ def _run(work: Work) -> tuple[pd.DataFrame, Report]:
         _values,
         _duplicates,
         _clock,
+        _repeated_times,
         switched_off,
         above_100,
         resized,
@@ -328,6 +329,10 @@ def _clock(work: Work) -> None:
         )
         work.leave_out(gone)
     work.frame = work.frame.sort_values(["node", "timestamp"], kind="stable")
+
+
+def _repeated_times(work: Work) -> None:
+    """Times that come twice in the sorted rows of a node: the first row is kept, unless told otherwise."""
     keep = {"last": "last", "drop": False}.get(work.policy("repeated_time"), "first")
     work.drop("repeated_time", "timestamp", work.frame.duplicated(["node", "timestamp"], keep=keep))  # type: ignore[arg-type]
 
