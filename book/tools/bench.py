@@ -24,22 +24,21 @@ from typing import Any
 import numpy as np
 from inputs import STAMP
 
-from vdslib import files
-from vdslib.forecasting import preparation
+from vdslib import files, forecasting
 from vdslib.networks import History, Job, Settings, Trained, by_layers, engine, keras, models, training
 from vdslib.telemetry import read, select
 
-FEATURES = [*preparation.USAGES, "system_productivity"]
+FEATURES = [*forecasting.USAGES, "system_productivity"]
 BATCH, EPOCHS, ROUNDS = 16, 3, 7
 FIT = "Keras fit"
 
 Way = Callable[[], float]  # trains for a while; milliseconds per step and model
 
 
-def recorded() -> preparation.Prepared:
+def recorded() -> forecasting.Prepared:
     """The data of chapter 3.3."""
     frame = select(read("recorded"), "system")
-    return preparation.prepare(frame, features=FEATURES, target=FEATURES[-1])
+    return forecasting.prepare(frame, features=FEATURES, target=FEATURES[-1])
 
 
 def network(seed: int, unroll: bool = False) -> keras.Model:
@@ -50,7 +49,7 @@ def network(seed: int, unroll: bool = False) -> keras.Model:
     return model
 
 
-def steps(windows: preparation.Windows) -> int:
+def steps(windows: forecasting.Windows) -> int:
     """Training steps in an epoch."""
     return -(-len(windows) // BATCH)
 
@@ -65,7 +64,7 @@ def timed(work: Callable[[], Any]) -> float:
 # --------------------------------------------------------------------------------- one step, many ways
 
 
-def by_fit(windows: preparation.Windows, per_execution: int, unroll: bool) -> Way:
+def by_fit(windows: forecasting.Windows, per_execution: int, unroll: bool) -> Way:
     """Keras `fit`, without validation and output."""
     model = training.compile(network(1, unroll))
     model.compile("adam", "mse", steps_per_execution=per_execution, jit_compile=False)
@@ -82,12 +81,12 @@ def by_fit(windows: preparation.Windows, per_execution: int, unroll: bool) -> Wa
     return work
 
 
-def job(windows: preparation.Windows, seed: int) -> Job:
+def job(windows: forecasting.Windows, seed: int) -> Job:
     """A job without early stopping and validation."""
     return Job(network, windows, None, Settings(epochs=EPOCHS, patience=0, restore_best=False), seed)
 
 
-def by_stack(windows: preparation.Windows, models: int, change: Callable[[Any], None] | None = None) -> Way:
+def by_stack(windows: forecasting.Windows, models: int, change: Callable[[Any], None] | None = None) -> Way:
     """One stack of the engine on one thread; `change` may take a part of the engine away."""
 
     def work() -> float:
@@ -108,7 +107,7 @@ def by_stack(windows: preparation.Windows, models: int, change: Callable[[Any], 
     return work
 
 
-def by_train(windows: preparation.Windows, models: int) -> Way:
+def by_train(windows: forecasting.Windows, models: int) -> Way:
     """`training.train`, which deals the models to the cores; building them is not counted."""
 
     def work() -> float:
@@ -133,7 +132,7 @@ def with_keras_layers(program: Any) -> None:
 class Torch:
     """PyTorch in a process of its own, which trains an epoch for each line it reads."""
 
-    def __init__(self, windows: preparation.Windows, threads: int, folder: Path) -> None:
+    def __init__(self, windows: forecasting.Windows, threads: int, folder: Path) -> None:
         data = folder / "windows.npz"
         np.savez(data, x=windows.x.astype("float32"), y=windows.y.astype("float32"))
         script = Path(__file__).with_name("bench_torch.py")
@@ -146,7 +145,7 @@ class Torch:
         return float(self.process.stdout.readline())
 
 
-def ways(windows: preparation.Windows, folder: Path) -> dict[tuple[str, int], Way]:
+def ways(windows: forecasting.Windows, folder: Path) -> dict[tuple[str, int], Way]:
     """Everything that is compared, by name and number of models."""
     epoch = steps(windows)
     found: dict[tuple[str, int], Way] = {
@@ -167,7 +166,7 @@ def ways(windows: preparation.Windows, folder: Path) -> dict[tuple[str, int], Wa
     return found
 
 
-def arithmetic(windows: preparation.Windows) -> float:
+def arithmetic(windows: forecasting.Windows) -> float:
     """Milliseconds that the products of one step take on one core, at the speed of a small product."""
     a, b = np.ones((160, 96), "float32"), np.ones((96, 256), "float32")
     script = (
@@ -188,7 +187,7 @@ def arithmetic(windows: preparation.Windows) -> float:
     return 3 * forward / speed * 1e3  # the way back costs twice the way forth
 
 
-def compare(windows: preparation.Windows, folder: Path) -> list[dict[str, Any]]:
+def compare(windows: forecasting.Windows, folder: Path) -> list[dict[str, Any]]:
     """Let all ways take turns; milliseconds, and how many times faster than `fit`, with the range over rounds."""
     contestants = ways(windows, folder)
     for way in contestants.values():  # tracing and compiling are not what is compared here
@@ -231,7 +230,7 @@ def whole_job(way: str, epochs: int = 10) -> dict[str, float]:
         return model
 
     jobs = []
-    for known, _ in preparation.folds(data.train_full, 5):
+    for known, _ in forecasting.folds(data.train_full, 5):
         learn, watch = training.inner_tail(data.train_full.take(known))
         jobs += [Job(build, learn, watch, how, seed) for seed in range(3)]
     start = time.perf_counter()
@@ -266,7 +265,7 @@ def peak_memory() -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def growth(data: preparation.Prepared) -> list[dict[str, Any]]:
+def growth(data: forecasting.Prepared) -> list[dict[str, Any]]:
     """Seconds of an epoch over the number of windows (one model), and over the number of models in a stack."""
     rows = []
     for windows, count in [(500, 1), (1000, 1), (2000, 1), (4000, 1), (8000, 1)] + [
@@ -282,7 +281,7 @@ def growth(data: preparation.Prepared) -> list[dict[str, Any]]:
     return rows
 
 
-def copied(parts: list[preparation.Windows]) -> list[tuple[np.ndarray, np.ndarray]]:
+def copied(parts: list[forecasting.Windows]) -> list[tuple[np.ndarray, np.ndarray]]:
     """The plain copy that preparation is compared with."""
     return [(np.array(part.x), np.array(part.y)) for part in parts]
 
@@ -294,7 +293,7 @@ def preparing() -> list[dict[str, Any]]:
         long = frame.loc[np.resize(np.arange(len(frame)), len(frame) * times)].reset_index(drop=True)
         start = frame["timestamp"].iloc[0]
         long["timestamp"] = start + np.arange(len(long)) * (frame["timestamp"].iloc[1] - start)
-        work = functools.partial(preparation.prepare, long, features=FEATURES, target=FEATURES[-1])
+        work = functools.partial(forecasting.prepare, long, features=FEATURES, target=FEATURES[-1])
         whole = work()
         parts = [whole.train, whole.validation, whole.test]
         best = min(timed(work) for _ in range(3))

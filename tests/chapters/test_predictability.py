@@ -15,7 +15,7 @@ from traces_at_hand import need_traces
 
 from vdslib import sources
 from vdslib.evaluation import mse
-from vdslib.forecasting import Persistence, Ridge, TrainingMean, preparation
+from vdslib.forecasting import Persistence, Ridge, TrainingMean, Windows, prepare
 from vdslib.telemetry import checksum
 
 TABLE = "bitbrains-rnd/predictability.csv"
@@ -70,14 +70,14 @@ def errors(frame: pd.DataFrame, n_test: int) -> dict[str, float]:
         ),  # nothing held where there is no memory
         timestamp=pd.date_range("2013-08-01", periods=len(frame), freq="300s", tz="UTC"),  # gaps are ignored
     )
-    prepared = preparation.prepare(
+    prepared = prepare(
         rows, features=FEATURES, target="cpu_usage", window=LAGS, test=n_test / len(rows), validation=0
     )
     x = prepared.x_scaler.transform(rows[FEATURES].to_numpy())
     y = prepared.y_scaler.transform(rows[["cpu_usage"]].to_numpy())
     known = len(rows) - n_test
     assert len(prepared.train) == known - LAGS
-    test = preparation.Windows(
+    test = Windows(
         sliding_window_view(x, LAGS, axis=0).transpose(0, 2, 1)[known - LAGS : -1],
         y[known:],
         rows["timestamp"].dt.tz_localize(None).to_numpy()[known:],

@@ -53,6 +53,7 @@ def test_a_source_registers_and_reads_by_name(own_sources, frame, capsys):
         "source": "mine",
         "citation": "Me, 2026",
         "notes": ["a note"],
+        "rhythms": (),
     }
     assert catalogue.default_target(result) == catalogue.default_target("mine:node-2") == "demand"
     assert capsys.readouterr().out == "My machines. Please cite: Me, 2026\n"  # once, however often it is read

@@ -14,7 +14,7 @@ from synthetic import START, machine, recording, what_was_found
 from vdslib import telemetry
 from vdslib.cli import main
 from vdslib.errors import TelemetryError
-from vdslib.forecasting import preparation
+from vdslib.forecasting import prepare
 from vdslib.telemetry import FAULTS, SCHEMA
 
 GENERATED = settings(max_examples=30, deadline=None, derandomize=True, database=None)
@@ -70,9 +70,7 @@ def test_an_outage_stays_a_gap_that_no_window_crosses():
     repaired, report = telemetry.repair(frame, {"irregular": "grid"}, interval=60)
     assert len(repaired) == 110 and what_was_found(report) == {"outage": (1, 0)}
     assert "0 days 00:11:00" in report.table["action"].item()
-    windows = preparation.prepare(
-        repaired, features=["number"], target="number", window=5, test=0, validation=0
-    ).train
+    windows = prepare(repaired, features=["number"], target="number", window=5, test=0, validation=0).train
     numbers = np.column_stack([windows.x[:, :, 0], windows.y[:, 0]]) * 119
     assert len(windows) == (50 - 5) + (60 - 5) and np.allclose(np.diff(numbers), 1)
 
@@ -110,9 +108,7 @@ def test_a_resize_is_marked_and_windows_stay_on_one_side():
     )
     assert list(repaired["segment"]) == [0] * 40 + [1] * 40
     pd.testing.assert_series_equal(repaired["cpu_usage"], frame["cpu_usage"])
-    windows = preparation.prepare(
-        repaired, features=["number"], target="number", window=5, test=0, validation=0
-    ).train
+    windows = prepare(repaired, features=["number"], target="number", window=5, test=0, validation=0).train
     assert len(windows) == 2 * (40 - 5)
 
 
@@ -682,9 +678,7 @@ def test_a_real_outage_is_crossed_by_no_window(dirty):
     )
     outage = report.table[report.table["fault"] == "outage"].iloc[0]
     assert outage["where"].endswith("2013-07-17T19:50:00Z") and "1 days 06:45:00" in outage["action"]
-    windows = preparation.prepare(
-        repaired, features=["cpu_usage"], target="cpu_usage", test=0, validation=0
-    ).train
+    windows = prepare(repaired, features=["cpu_usage"], target="cpu_usage", test=0, validation=0).train
     begun = windows.times - np.timedelta64(10 * 300, "s")
     gap = [np.datetime64("2013-07-16T13:05:00"), np.datetime64("2013-07-17T19:50:00")]
     assert not ((begun <= gap[0]) & (windows.times >= gap[1])).any()

@@ -5,6 +5,7 @@ from vdslib.forecasting.baselines import (
     forecasts, lagged, register,
 )  # fmt: skip
 from vdslib.forecasting.classical import ARIMA, ETS
+from vdslib.forecasting.cutting import columns
 from vdslib.forecasting.intervals import (
     AdaptiveConformal, BoostedQuantiles, Conformal, Ends, coverage_by_time, coverage_interval, covered,
     quantile_levels, winkler,
@@ -12,14 +13,15 @@ from vdslib.forecasting.intervals import (
 from vdslib.forecasting.leak_checks import LEAKS, check_name, future_of
 from vdslib.forecasting.parts import divide, folds, resample
 from vdslib.forecasting.past import Past, runs, seasonal_error
-from vdslib.forecasting.preparation import USAGES, Prepared, columns, default_features, prepare
+from vdslib.forecasting.preparation import USAGES, Prepared, default_features, prepare
+from vdslib.forecasting.rhythms import Rhythm
 from vdslib.forecasting.scaling import Scalers
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows, aligned, groups, median_step
 
 __all__ = [
     "ARIMA", "ETS", "FORECASTERS", "LEAKS", "USAGES", "AdaptiveConformal", "BoostedQuantiles",
-    "Conformal", "Drift", "Ends", "Forecasts", "Oracle", "Past", "Persistence", "Prepared", "Ridge",
+    "Conformal", "Drift", "Ends", "Forecasts", "Oracle", "Past", "Persistence", "Prepared", "Rhythm", "Ridge",
     "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "boosted",
     "check_name", "columns", "coverage_by_time", "coverage_interval", "covered", "default_features",
     "divide", "find_period", "folds", "forecasts", "future_of", "groups", "intervals", "lagged",

@@ -166,8 +166,9 @@ class Ridge:
 
 
 def lagged(windows: Windows, lags: int) -> np.ndarray:
-    """[samples, lags x features]: the last ``lags`` rows of each window, side by side."""
-    return windows.x[:, -lags:, :].reshape(len(windows), -1)
+    """[samples, lags x features + ahead]: the last ``lags`` rows of each window side by side, and what is known in advance."""
+    rows = windows.measured[:, -lags:, :].reshape(len(windows), -1)
+    return np.hstack([rows, windows.known]) if windows.ahead else rows
 
 
 @register("boosting")

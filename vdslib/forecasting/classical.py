@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import abc
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from vdslib.forecasting.baselines import register
 from vdslib.forecasting.past import Past, Series
+from vdslib.forecasting.rhythms import Rhythm
 from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows
 
@@ -27,13 +29,16 @@ _LONGEST_GAP = 200  # unknown rows that the filter runs through: after more it h
 
 
 class _Fitted(NamedTuple):
-    harmonics: np.ndarray  # of the season: how many waves of each Fourier pair it holds
+    frequencies: np.ndarray  # of the Fourier pairs, in waves a row
     season: np.ndarray  # level and Fourier coefficients
     parameters: np.ndarray  # of the state space model of what remains
 
 
 class _StateSpace(abc.ABC):
-    """The season by least squares on Fourier terms, what remains by a state space model; a fit for each node."""
+    """The season by least squares on Fourier terms, what remains by a state space model; a fit for each node.
+
+    The terms are those of the windows' rhythms, else of one period. Columns that are known in advance are not used.
+    """
 
     def __init__(self, period: int | None = None, pairs: int = 3, most: int = 5000) -> None:
         self.fixed, self.period, self.pairs, self.most = period, period or 1, pairs, most
@@ -48,23 +53,23 @@ class _StateSpace(abc.ABC):
         from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
         self.history, self.horizon = Past(windows), windows.y.shape[1]
-        self.period = self.fixed or find_period(windows)
+        self.period = self.fixed or (1 if windows.rhythms else find_period(windows))
         for node, series in self.history.values.items():
             late = Series(series.rows[-self.most :], series.values[-self.most :])
-            harmonics = self._strongest(late)
-            terms = self._terms(late.rows, harmonics)
+            frequencies = self._of(windows.rhythms, node) if windows.rhythms else self._strongest(late)
+            terms = self._terms(late.rows, frequencies)
             season = np.linalg.lstsq(terms, late.values, rcond=None)[0]
             remains, _ = Series(late.rows, late.values - terms @ season).condensed(_LONGEST_GAP)
             remains = remains[-self.most :]
             if np.nanstd(remains) < 1e-9:  # a constant needs no model, and none can be estimated
-                self.fitted[node] = _Fitted(harmonics, season, np.empty(0))
+                self.fitted[node] = _Fitted(frequencies, season, np.empty(0))
                 continue
             with warnings.catch_warnings():
                 # an optimum at the border of the admissible is an answer too
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 warnings.simplefilter("ignore", UserWarning)
                 result = self._model(remains).fit(disp=False, maxiter=100, cov_type="none")
-            self.fitted[node] = _Fitted(harmonics, season, np.asarray(result.params))
+            self.fitted[node] = _Fitted(frequencies, season, np.asarray(result.params))
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
@@ -74,9 +79,11 @@ class _StateSpace(abc.ABC):
         for node, chosen in windows.by_node().items():
             fitted, series = self.fitted.get(node) or next(iter(self.fitted.values())), known[node]
             for step in range(self.horizon):
-                result[chosen, step] = self._terms(rows[chosen] + 1 + step, fitted.harmonics) @ fitted.season
+                result[chosen, step] = (
+                    self._terms(rows[chosen] + 1 + step, fitted.frequencies) @ fitted.season
+                )
             if len(fitted.parameters):
-                season = self._terms(series.rows, fitted.harmonics) @ fitted.season
+                season = self._terms(series.rows, fitted.frequencies) @ fitted.season
                 remains, places = Series(series.rows, series.values - season).condensed(_LONGEST_GAP)
                 last = places[np.searchsorted(series.rows, rows[chosen])]
                 result[chosen] += self._ahead(remains, fitted.parameters)[last]
@@ -93,15 +100,21 @@ class _StateSpace(abc.ABC):
         return np.column_stack(steps)
 
     def _strongest(self, series: Series) -> np.ndarray:
-        """The harmonics of the season that explain most of the series; those of a week are its days above all."""
+        """The frequencies of the season that explain most of the series; those of a week are its days above all."""
         harmonics = np.arange(1, min(_HARMONICS, (self.period - 1) // 2) + 1)
         waves = np.exp(-2j * np.pi * np.outer(harmonics, series.rows) / self.period)
         power = np.abs(waves @ (series.values - series.values.mean()))
-        return np.sort(harmonics[np.argsort(-power, kind="stable")[: self.pairs]])
+        return np.sort(harmonics[np.argsort(-power, kind="stable")[: self.pairs]]) / self.period
 
-    def _terms(self, rows: np.ndarray, harmonics: np.ndarray) -> np.ndarray:
-        """[rows, 1 + 2 harmonics]: a one, then the sine and the cosine of each harmonic of the season."""
-        angles = 2 * np.pi * np.outer(rows, harmonics) / self.period
+    def _of(self, rhythms: Sequence[Rhythm], node: Any) -> np.ndarray:
+        """The frequencies of the harmonics of known rhythms."""
+        step = self.history.spacing[node] / np.timedelta64(1, "s")
+        waves = [n * step / rhythm.seconds for rhythm in rhythms for n in range(1, rhythm.harmonics + 1)]
+        return np.array(waves)
+
+    def _terms(self, rows: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+        """[rows, 1 + 2 frequencies]: a one, then sine and cosine of each frequency."""
+        angles = 2 * np.pi * np.outer(rows, frequencies)
         return np.column_stack([np.ones(len(rows)), np.sin(angles), np.cos(angles)])
 
 

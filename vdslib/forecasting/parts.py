@@ -63,8 +63,9 @@ def resample(
     x, y, last = np.split(rows, [inputs.shape[1], flat.shape[1] - 1], axis=1)
     times = np.concatenate([windows.times, np.full(added, np.datetime64("NaT"), windows.times.dtype)])
     node = np.concatenate([windows.node, np.full(added, "", dtype=object)])
-    shape = (len(rows), *windows.x.shape[1:])
-    return Windows(x.reshape(shape), y, times, node, last[:, 0], "resampled", windows.spacing), states
+    x = x.reshape(len(rows), *windows.x.shape[1:])
+    more = replace(windows, x=x, y=y, times=times, node=node, last=last[:, 0], part="resampled")
+    return more, states
 
 
 def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:

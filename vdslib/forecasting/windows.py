@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from vdslib.forecasting.rhythms import Rhythm
 from vdslib.telemetry import JITTER
 
 
@@ -27,6 +28,9 @@ class Windows:
     - ``part``: training, validation or test; "resampled" after ``resample``; empty where it is not known
     - ``spacing``: the time from row to row of each node, by name; of a node that is not named the median step
       between its samples
+    - ``ahead``: how many features, the last ones, are known in advance of the rows to forecast (time, plans); a sample's
+      last row has all that is known of its own
+    - ``rhythms``: the periods of those that are phases of the time
     """
 
     x: np.ndarray
@@ -36,6 +40,8 @@ class Windows:
     last: np.ndarray
     part: str = ""
     spacing: Mapping[Any, Any] = field(default_factory=dict, repr=False)
+    ahead: int = 0
+    rhythms: tuple[Rhythm, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -44,6 +50,16 @@ class Windows:
     def span(self) -> int:
         """Rows that a sample holds: window + horizon."""
         return self.x.shape[1] + self.y.shape[1]
+
+    @property
+    def measured(self) -> np.ndarray:
+        """[samples, time steps, features]: the inputs that were measured, without those known in advance."""
+        return self.x[:, :, : self.x.shape[2] - self.ahead]
+
+    @property
+    def known(self) -> np.ndarray:
+        """[samples, ahead]: what is known in advance of the rows to forecast."""
+        return self.x[:, -1, self.x.shape[2] - self.ahead :]
 
     @property
     def flat(self) -> np.ndarray:

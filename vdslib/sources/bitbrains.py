@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vdslib.errors import TelemetryError
 from vdslib.sources._pins import PINS
-from vdslib.sources.catalogue import pinned, register
+from vdslib.sources.catalogue import DAY_AND_WEEK, pinned, register
 from vdslib.sources.traces import fetch
 
 COLUMNS = [
@@ -59,6 +59,7 @@ def load(rest: str) -> pd.DataFrame:
     terms=TERMS,
     example="bitbrains:2013-8/332",
     files=pinned,
+    rhythms=DAY_AND_WEEK,
     load=load,
     header="Timestamp [ms];",
 )

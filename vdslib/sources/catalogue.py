@@ -55,6 +55,7 @@ class Source:
     ``header`` is how files of the format begin: the plain path of such a .csv file leads to the source too.
     ``files`` gets the same and returns the files and folders that telemetry comes from, by which a run that was made
     before is known again; None where it is measured anew each time; an empty list where it never changes.
+    ``rhythms`` are the periods in seconds that such telemetry is known to have, such as a day and a week.
     ``check``, for a source that takes its time to measure, gets the same and refuses what cannot be measured, without
     measuring; where there is none, the telemetry of a run is read once before its kernel starts, to see that it fits.
     """
@@ -70,7 +71,11 @@ class Source:
     header: str = ""
     files: Callable[[str], list[Path] | None] = named_files
     check: Callable[[str], object] | None = None
+    rhythms: tuple[float, ...] = ()
 
+
+DAY_AND_WEEK = (86_400.0, 604_800.0)  # seconds
+RECORDED = (1080 / 7, 1080.0)  # seconds of a day and a week of the testbed, whose time passes faster
 
 # the modules that register ours
 ADAPTERS = ("bitbrains", "cloudwatch", "datacentres", "events", "host", "prometheus")
@@ -110,7 +115,7 @@ def read(telemetry: str | Path, columns: Mapping[str, str] | None = None, **opti
     ``columns`` and ``options`` are for files: our names, each with the column of the file, and how the file is
     written, which may stand behind its name too (see ``vdslib.telemetry.read``). Returns the
     canonical table sorted by node and time, checked and typed. ``attrs`` has "origin" (for messages), "source" (its
-    name), "citation", and "notes", a list of what the source had to leave out or assume. A required citation is
+    name), "citation", "rhythms" (periods in seconds that it is known to have), and "notes", a list of what the source had to leave out or assume. A required citation is
     printed on the first use. Raises TelemetryError: for an unknown source with the nearest name and the list.
     """
     with speaking("address"):
@@ -184,8 +189,11 @@ def _described(
     if source is None:
         kind = "recorded" if str(telemetry) == "recorded" else "file"
         frame.attrs.update(source=kind, citation="", notes=notes)
+        if kind == "recorded":
+            frame.attrs["rhythms"] = RECORDED
         return frame
     frame.attrs.update(origin=str(telemetry), source=source.name, citation=source.citation, notes=notes)
+    frame.attrs["rhythms"] = source.rhythms
     cite(source.name)
     return frame
 

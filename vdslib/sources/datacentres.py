@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vdslib.errors import TelemetryError
-from vdslib.sources.catalogue import pinned, register
+from vdslib.sources.catalogue import DAY_AND_WEEK, pinned, register
 from vdslib.sources.traces import fetch
 from vdslib.telemetry import SYSTEM
 
@@ -27,6 +27,7 @@ NO_DATES = "the file has no dates: times count from 1970-01-01"
     terms="CC BY 4.0; the original may be used for research or study",
     example="alibaba:2018",
     files=pinned,
+    rhythms=DAY_AND_WEEK,
 )
 def alibaba(rest: str) -> pd.DataFrame:
     """Eight days of CPU and memory in percent; ``net_in``, ``net_out`` (normalised, 0 to 100), ``disk_io_percent``.
@@ -57,6 +58,7 @@ def alibaba(rest: str) -> pd.DataFrame:
     terms="CC BY 4.0",
     example="google:2019",
     files=pinned,
+    rhythms=DAY_AND_WEEK,
 )
 def google(rest: str) -> pd.DataFrame:
     """28 days of CPU and memory, from shares to percent; ``avg_assigned_mem`` (0 to 1) and
@@ -80,6 +82,7 @@ def google(rest: str) -> pd.DataFrame:
     terms="CC BY 4.0; Microsoft asks to cite the SOSP 2017 paper",
     example="azure:v2",
     files=pinned,
+    rhythms=DAY_AND_WEEK,
 )
 def azure(rest: str) -> pd.DataFrame:
     """30 days of ``cpu_usage_sum`` (weighted by cores) and ``assigned_mem``, both sums: no percentages, so neither is
@@ -102,6 +105,7 @@ def azure(rest: str) -> pd.DataFrame:
     terms="free use and redistribution with the Hewlett-Packard notice (WorldCup.html beside the file)",
     example="worldcup98",
     files=pinned,
+    rhythms=DAY_AND_WEEK,
 )
 def worldcup(rest: str) -> pd.DataFrame:
     """Requests per minute, 8 to 21 June 1998, as ``jobs_offered``; a workload without any usage of resources."""

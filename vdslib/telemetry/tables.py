@@ -108,7 +108,7 @@ def system_series(frame: pd.DataFrame, together: str = "alive") -> pd.DataFrame:
     result.insert(1, "node", SYSTEM)
     if "system_productivity" in result:  # rounding may carry a weighted mean of 100s a hair above 100
         result["system_productivity"] = result["system_productivity"].clip(upper=100)
-    result.attrs["origin"] = origin_of(frame)
+    result.attrs = {"origin": origin_of(frame)} | {k: v for k, v in frame.attrs.items() if k == "rhythms"}
     return result
 
 
