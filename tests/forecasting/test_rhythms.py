@@ -105,7 +105,7 @@ def test_auto_takes_the_rhythms_of_the_source_that_were_seen_or_finds_one():
     assert [each.seconds for each in cut(frame, rhythms=["auto"]).test.rhythms] == [7200]
     noise = table(np.random.default_rng(1).standard_normal(3000) + 9)
     assert cut(noise, rhythms="auto").test.ahead == 0
-    assert pytest.approx(catalogue.RECORDED) == (workload.DAY, workload.WEEK)
+    assert read("recorded").attrs["rhythms"] == pytest.approx((workload.DAY, workload.WEEK))
 
 
 def test_a_plan_that_is_known_is_used_and_its_values_are_those_of_the_rows_to_forecast():
