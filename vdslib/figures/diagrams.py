@@ -45,7 +45,8 @@ def _box(
     corner, style = (x - width / 2, y - height / 2), f"round,pad=0,rounding_size={rounded}"
     box = FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor="#333333")
     axes.add_patch(box)
-    axes.text(x, y, text, ha="center", va="center", fontsize=10.5)
+    if text:
+        axes.text(x, y, text, ha="center", va="center", fontsize=10.5)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -10,9 +10,10 @@ from vdslib.forecasting.intervals import (
     AdaptiveConformal, BoostedQuantiles, Conformal, Ends, coverage_by_time, coverage_interval, covered,
     quantile_levels, winkler,
 )  # fmt: skip
+from vdslib.forecasting.level import FLOOR, Averaged, Level, Levelled, without_level
 from vdslib.forecasting.leak_checks import LEAKS, check_name, future_of
 from vdslib.forecasting.parts import divide, folds, resample
-from vdslib.forecasting.past import Past, runs, seasonal_error
+from vdslib.forecasting.past import Past, runs, seasonal_error, target_column
 from vdslib.forecasting.preparation import USAGES, Prepared, default_features, prepare
 from vdslib.forecasting.rhythms import Rhythm
 from vdslib.forecasting.scaling import Scalers
@@ -20,11 +21,11 @@ from vdslib.forecasting.seasons import find_period
 from vdslib.forecasting.windows import Windows, aligned, groups, median_step
 
 __all__ = [
-    "ARIMA", "ETS", "FORECASTERS", "LEAKS", "USAGES", "AdaptiveConformal", "BoostedQuantiles",
-    "Conformal", "Drift", "Ends", "Forecasts", "Oracle", "Past", "Persistence", "Prepared", "Rhythm", "Ridge",
+    "ARIMA", "ETS", "FLOOR", "FORECASTERS", "LEAKS", "USAGES", "AdaptiveConformal", "Averaged", "BoostedQuantiles",
+    "Conformal", "Drift", "Ends", "Forecasts", "Level", "Levelled", "Oracle", "Past", "Persistence", "Prepared", "Rhythm", "Ridge",
     "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "boosted",
     "check_name", "columns", "coverage_by_time", "coverage_interval", "covered", "default_features",
     "divide", "find_period", "folds", "forecasts", "future_of", "groups", "intervals", "lagged",
     "leak_checks", "median_step", "parts", "preparation", "prepare", "quantile_levels", "register", "resample",
-    "runs", "seasonal_error", "winkler",
+    "runs", "seasonal_error", "target_column", "winkler", "without_level",
 ]  # fmt: skip

@@ -148,7 +148,7 @@ class Drift:
 class Ridge:
     """Linear regression with an L2 penalty on the last ``lags`` rows of all features, one output per step.
 
-    A window shorter than ``lags`` is used whole.
+    A window shorter than ``lags`` is used whole; what is known in advance is used too.
     """
 
     def __init__(self, lags: int = 10, alpha: float = 1.0) -> None:
@@ -157,8 +157,9 @@ class Ridge:
         self.lags = lags
         self.model = _Ridge(alpha=alpha)
 
-    def fit(self, windows: Windows) -> Self:
-        self.model.fit(lagged(windows, self.lags), windows.y)
+    def fit(self, windows: Windows, weights: np.ndarray | None = None) -> Self:
+        """Learn from training windows, which count by ``weights`` [samples]."""
+        self.model.fit(lagged(windows, self.lags), windows.y, weights)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
@@ -175,15 +176,17 @@ def lagged(windows: Windows, lags: int) -> np.ndarray:
 class GradientBoosting:
     """Gradient boosted trees (scikit-learn's histogram kind) on the last ``lags`` rows of all features.
 
-    One model of ``trees`` trees for each step of the horizon.
+    One model of ``trees`` trees for each step of the horizon. With ``share`` below 1 each split chooses among that share
+    of the inputs, drawn from ``seed``: so models of several seeds differ, and their forecasts can be averaged.
     """
 
-    def __init__(self, lags: int = 10, trees: int = 100) -> None:
-        self.lags, self.trees = lags, trees
+    def __init__(self, lags: int = 10, trees: int = 100, share: float = 1.0, seed: int = 0) -> None:
+        self.lags, self.settings = lags, {"max_iter": trees, "max_features": share, "random_state": seed}
         self.models: list[HistGradientBoostingRegressor] = []
 
-    def fit(self, windows: Windows) -> Self:
-        self.models = boosted(lagged(windows, self.lags), windows.y, max_iter=self.trees)
+    def fit(self, windows: Windows, weights: np.ndarray | None = None) -> Self:
+        """Learn from training windows, which count by ``weights`` [samples]."""
+        self.models = boosted(lagged(windows, self.lags), windows.y, weights, **self.settings)
         return self
 
     def forecast(self, windows: Windows) -> np.ndarray:
@@ -191,7 +194,9 @@ class GradientBoosting:
         return np.column_stack([model.predict(x) for model in self.models])
 
 
-def boosted(x: np.ndarray, y: np.ndarray, **settings: Any) -> list[HistGradientBoostingRegressor]:
+def boosted(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, **settings: Any
+) -> list[HistGradientBoostingRegressor]:
     """Boosted trees from ``x`` [samples, values] to each column of ``y``, small and slow to learn.
 
     No early stopping: its validation rows would be drawn at random, among their neighbours in time.
@@ -202,8 +207,8 @@ def boosted(x: np.ndarray, y: np.ndarray, **settings: Any) -> list[HistGradientB
     with threadpool_limits(1, user_api="openmp"):
         return [
             HistGradientBoostingRegressor(
-                learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, random_state=0, **settings
-            ).fit(x, goal)
+                learning_rate=0.05, max_leaf_nodes=15, early_stopping=False, **{"random_state": 0} | settings
+            ).fit(x, goal, weights)
             for goal in y.T
         ]
 

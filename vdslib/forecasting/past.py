@@ -82,7 +82,7 @@ class Past:
 
     def _joined(self, windows: Windows, answers: bool) -> dict[Any, Series]:
         last = self.rows(windows)
-        own = _target_column(windows)
+        own = target_column(windows)
         before = windows.last[:, None] if own is None else windows.x[:, :, own]
         result = dict(self.values)
         for node, chosen in windows.by_node().items():
@@ -115,7 +115,7 @@ def _told(last: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[Serie
     return parts
 
 
-def _target_column(windows: Windows) -> int | None:
+def target_column(windows: Windows) -> int | None:
     """The feature that is the target itself: scaled alike, it equals ``last`` in every window's last row."""
     same = (windows.x[:, -1, :] == windows.last[:, None]).all(axis=0)
     return int(same.argmax()) if same.any() else None

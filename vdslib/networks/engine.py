@@ -20,7 +20,8 @@ import numpy as np
 
 from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras, tf
-from vdslib.networks.stacked import UPDATES, Tensor, by_layers, dropout_draws, unknown_part, written_out
+from vdslib.networks.graph import dropout_draws, is_graph, unknown_part, written_out
+from vdslib.networks.stacked import UPDATES, Tensor, by_layers
 
 _CALL = (
     2048  # windows in a call: enough to hide what a call costs, few enough to fit in memory at any batch size
@@ -172,10 +173,15 @@ def kind_of(job: Job, model: keras.Model) -> str:
     if unknown_part(model):
         return ""
 
+    # Keras numbers operations as they are made: in a graph, their place stands for their name
+    place = {layer.name: f"#{n}" for n, layer in enumerate(model.operations)} if is_graph(model) else {}
+
     def bare(config: Any) -> Any:
         if isinstance(config, dict):
             return {name: bare(value) for name, value in config.items() if name not in {"seed", "name"}}
-        return [bare(value) for value in config] if isinstance(config, (list, tuple)) else config
+        if isinstance(config, (list, tuple)):
+            return [bare(value) for value in config]
+        return place.get(config, config) if isinstance(config, str) else config
 
     config = json.dumps(bare(model.get_config()), default=repr, sort_keys=True)
     settings, shapes = job.settings, (job.train.x.shape[1:], job.train.y.shape[1:])

@@ -15,9 +15,12 @@ Another joins by ``register``, above a function of a ``Shape`` that returns the 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from vdslib.forecasting import FLOOR, Rhythm, Windows, target_column
+from vdslib.networks import anchored
 from vdslib.networks._tensorflow import keras, seed_everything
 from vdslib.registry import Registry
 
@@ -43,6 +46,11 @@ class Shape:
     recurrent_dropout: float
     dense_units: int
     draws: list[list[int]]
+    features: int = 1
+    ahead: int = 0
+    rhythms: tuple[Rhythm, ...] = ()
+    step: float = 1.0
+    target: int = 0
 
     def recurrent(self, activation: str, *, sequences: bool = False) -> list[keras.Layer]:
         """LSTM layers, dropout after each; ``sequences``: the last one too returns [samples, time steps, units]."""
@@ -65,13 +73,21 @@ class Shape:
             ]
         return layers
 
+    def dense(self, size: int, name: str, **options: Any) -> keras.layers.Dense:
+        """A dense layer whose weights depend on the network's seed and on its own name."""
+        own = np.random.SeedSequence([self.draws[-1][0], *name.encode()]).generate_state(1)
+        options = {"kernel_initializer": keras.initializers.GlorotUniform(int(own[0])), **options}
+        return keras.layers.Dense(size, name=name, **options)
+
     def output(self, outputs: int) -> keras.Layer:
         """The dense layer at the end."""
         kernel = keras.initializers.GlorotUniform(self.draws[-1][0])
         return keras.layers.Dense(outputs, kernel_initializer=kernel, name="output")
 
 
-NETWORKS: Registry[Callable[[Shape], list[keras.Layer]]] = Registry("network")
+# the layers after the input, or a function from the input to the output
+Made = list[keras.Layer] | Callable[[Any], Any]
+NETWORKS: Registry[Callable[[Shape], Made]] = Registry("network")
 register = NETWORKS.register
 
 
@@ -91,6 +107,11 @@ def _figure(shape: Shape) -> list[keras.Layer]:
     ]
 
 
+@register("anchored")
+def _anchored(shape: Shape) -> Callable[[Any], Any]:
+    return lambda window: anchored.anchored(window, shape)
+
+
 @register("textbook")
 def _textbook(shape: Shape) -> list[keras.Layer]:
     return [*shape.recurrent("tanh"), shape.output(shape.outputs)]
@@ -107,6 +128,12 @@ def build(
     dropout: float = 0.2,
     recurrent_dropout: float = 0.0,
     dense_units: int = 32,
+    ahead: int = 0,
+    rhythms: Sequence[Rhythm] = (),
+    step: float = 1.0,
+    target: int = 0,
+    level: str = "",
+    spread: bool = False,
     seed: int = 0,
 ) -> keras.Model:
     """Build a registered network, not compiled, with weights that depend on ``seed`` and sizes alone.
@@ -118,7 +145,12 @@ def build(
     ``units`` holds the size of each LSTM layer; ``activation`` is that of the LSTM layers (None or "": the network's
     own). ``dropout`` is the share of values switched off after each LSTM layer while training, as in the printed
     program; ``recurrent_dropout`` acts within the LSTM layers, on the state that passes from one time step to the next,
-    as the text says. ``dense_units`` is the size of the hidden dense layer, which only ``figure`` has.
+    as the text says. ``dense_units`` is the size of the hidden dense layer, which only ``figure`` and ``anchored`` have.
+
+    What windows bring with them comes from ``design``: how many of the features are known in ``ahead``, the ``rhythms``
+    among these, the seconds of a ``step``, the place of the ``target`` among the features. ``level`` ("last" or "mean")
+    and ``spread`` take the level and the spread of each window out of the inputs and put them back into the output,
+    within the network (``vdslib.forecasting.without_level``).
 
     Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
@@ -127,9 +159,52 @@ def build(
     _check(units, dropout=dropout, recurrent_dropout=recurrent_dropout)
     seed_everything(seed)
     draws = _seeds(seed, len(units) + 2)
-    shape = Shape(window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws)
-    layers = [keras.Input((window, features), name="window"), *builder(shape)]
-    return _moved(keras.Sequential(layers, name=network), seed)
+    shape = Shape(
+        window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws,
+        features, ahead, tuple(rhythms), step, target,
+    )  # fmt: skip
+    entry, made = keras.Input((window, features), name="window"), builder(shape)
+    if callable(made):
+        return _moved(keras.Model(entry, made(entry), name=network), seed)
+    model = keras.Sequential([entry, *made], name=network)
+    return _moved(_levelled(model, shape, level, spread) if level or spread else model, seed)
+
+
+def _levelled(network: keras.Model, shape: Shape, level: str, spread: bool) -> keras.Model:
+    """The network on windows without their level, as ``vdslib.forecasting.Levelled`` makes them, undone at its output."""
+    if level not in ("last", "mean"):
+        raise ValueError(f"level must be 'last' or 'mean', not {level!r}")
+    measured, ops = shape.features - shape.ahead, keras.ops
+    entry = keras.Input((shape.window, shape.features), name="with_level")
+    rows = entry[:, :, :measured]
+    mean = ops.mean(rows, axis=1, keepdims=True)
+    centre = rows[:, -1:] if level == "last" else mean
+    inputs, own = rows - centre, slice(shape.target, shape.target + 1)
+    if spread:
+        apart = rows - mean
+        deviation = ops.sqrt(ops.mean(apart * apart, axis=1, keepdims=True))
+        inputs = inputs / ops.maximum(deviation, FLOOR)
+    if shape.ahead:
+        inputs = keras.layers.Concatenate(name="relative")([inputs, entry[:, :, measured:]])
+    outputs = network(inputs)
+    if spread:
+        outputs = outputs * deviation[:, 0, own]
+    return keras.Model(entry, outputs + centre[:, 0, own], name=network.name)
+
+
+def design(windows: Windows) -> dict[str, Any]:
+    """What ``build`` has to know of windows: their shape, their target's place, what is known in advance."""
+    column, steps = target_column(windows), windows.steps().values()
+    seconds = [step / np.timedelta64(1, "s") for step in steps if isinstance(step, np.timedelta64)]
+    return {
+        "window": windows.x.shape[1],
+        "features": windows.x.shape[2],
+        "outputs": windows.y.shape[1],
+        "ahead": windows.ahead,
+        "rhythms": windows.rhythms,
+        "step": float(np.median(seconds)) if seconds else 1.0,
+        "target": 0 if column is None else column,
+    }
 
 
 def _moved(model: keras.Model, seed: int) -> keras.Model:

@@ -124,9 +124,9 @@ def _is_plain(layer: Any, *options: str) -> bool:
     )
 
 
-def _is_known(layer: Any) -> bool:
-    """Is the layer one of those that are written out here, without unusual options?"""
-    if not layer.trainable or layer.compute_dtype != layer.variable_dtype:
+def is_known(layer: Any, frozen: bool = False) -> bool:
+    """Is the layer one of those that are written out here, without unusual options; may it be ``frozen``?"""
+    if not (layer.trainable or frozen) or layer.compute_dtype != layer.variable_dtype:
         return False
     if type(layer) is keras.layers.LSTM:
         inner = _name_of(layer.activation) and _name_of(layer.recurrent_activation)
@@ -146,7 +146,7 @@ def unknown_part(model: keras.Model) -> str:
         return "a network other than keras.Sequential"
     if None in model.input_shape[1:]:
         return "an input of open length"
-    return next((f"its {type(layer).__name__} layer" for layer in model.layers if not _is_known(layer)), "")
+    return next((f"its {type(layer).__name__} layer" for layer in model.layers if not is_known(layer)), "")
 
 
 # A part of a network: from x, the weights and the random bits that are left (None to leave dropout out) to the new x.

@@ -4,8 +4,8 @@ import numpy as np
 
 from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras
+from vdslib.networks.graph import unknown_part
 from vdslib.networks.models import PRINTED_OUTPUTS
-from vdslib.networks.stacked import unknown_part
 
 # Losses that compare output and target value by value, and repeat the smaller one where their shapes differ.
 _BY_VALUE = (
