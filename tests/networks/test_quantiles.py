@@ -8,17 +8,19 @@ import pytest
 from sklearn.metrics import mean_pinball_loss
 from synthetic import autoregression, planted
 
-from vdslib.errors import Notice
 from vdslib.forecasting import intervals, prepare
 from vdslib.networks import (
     Forecaster,
     History,
+    Job,
     QuantileForecaster,
     Settings,
     Trained,
+    engine,
     keras,
     pinball_network,
     seed_everything,
+    training,
 )
 
 
@@ -55,12 +57,11 @@ def data():
 
 
 def test_coverage_is_within_two_points_on_an_autoregression(data):
-    settings = Settings(epochs=40, batch_size=64, patience=8, learning_rate=0.002)
+    settings = Settings(epochs=60, batch_size=64, patience=10, learning_rate=0.001)
     model = QuantileForecaster(network, 2, settings=settings)
     with pytest.raises(RuntimeError, match="fit the forecaster"):
         model.interval(data.test, 0.8)
-    with pytest.warns(Notice, match="has a compute_loss of its own"):
-        model.fit(data.train, data.validation)
+    model.fit(data.train, data.validation)
     for coverage in (0.8, 0.95):
         inside = intervals.covered(data.test.y, *model.interval(data.test, coverage))
         assert inside.mean(axis=0) == pytest.approx([coverage] * 2, abs=0.02)
@@ -69,6 +70,26 @@ def test_coverage_is_within_two_points_on_an_autoregression(data):
     assert error == pytest.approx([1, 1 + 0.8**2], rel=0.08)
     with pytest.raises(ValueError, match=r"no quantile at 0.25, only at 0.025"):
         model.interval(data.test, 0.5)
+
+
+def test_the_engine_minimises_what_keras_minimises(data):
+    settings = Settings(epochs=2, batch_size=64, patience=0, restore_best=False)
+    part, watched = data.train.take(slice(0, 500)), data.train.take(slice(600, 700))
+
+    def build(seed):
+        return pinball_network(network(seed, 6), (0.1, 0.5, 0.9))
+
+    (ours,) = training.train([Job(build, part, watched, settings, 1)])
+    model = training.compile(build(1))
+    losses = []
+    for epoch in range(2):
+        order = engine.batch_order(len(part), 1, epoch)
+        x, y = (values[order].astype("float32") for values in (part.x, part.y))
+        record = model.fit(x, y, batch_size=64, shuffle=False, verbose=0)
+        losses.append(record.history["loss"][0])
+    np.testing.assert_allclose(ours.history.loss, losses, rtol=1e-4)
+    seen = model.evaluate(watched.x.astype("float32"), watched.y.astype("float32"), batch_size=200, verbose=0)
+    assert ours.history.val_loss[-1] == pytest.approx(seen, rel=1e-4)
 
 
 LOAD = """

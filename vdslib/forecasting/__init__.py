@@ -6,6 +6,7 @@ from vdslib.forecasting.baselines import (
 )  # fmt: skip
 from vdslib.forecasting.classical import ARIMA, ETS
 from vdslib.forecasting.cutting import columns
+from vdslib.forecasting.demand import horizon_for, smoothed
 from vdslib.forecasting.intervals import (
     AdaptiveConformal, BoostedQuantiles, Conformal, Ends, coverage_by_time, coverage_interval, covered,
     quantile_levels, winkler,
@@ -25,7 +26,7 @@ __all__ = [
     "Conformal", "Drift", "Ends", "Forecasts", "Level", "Levelled", "Oracle", "Past", "Persistence", "Prepared", "Rhythm", "Ridge",
     "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "boosted",
     "check_name", "columns", "coverage_by_time", "coverage_interval", "covered", "default_features",
-    "divide", "find_period", "folds", "forecasts", "future_of", "groups", "intervals", "lagged",
+    "divide", "find_period", "folds", "forecasts", "future_of", "groups", "horizon_for", "intervals", "lagged",
     "leak_checks", "median_step", "parts", "preparation", "prepare", "quantile_levels", "register", "resample",
-    "runs", "seasonal_error", "target_column", "winkler", "without_level",
+    "runs", "seasonal_error", "smoothed", "target_column", "winkler", "without_level",
 ]  # fmt: skip

@@ -181,7 +181,10 @@ class GradientBoosting:
     """
 
     def __init__(self, lags: int = 10, trees: int = 100, share: float = 1.0, seed: int = 0) -> None:
-        self.lags, self.settings = lags, {"max_iter": trees, "max_features": share, "random_state": seed}
+        self.lags, self.settings = (
+            lags,
+            {"max_iter": trees, "max_features": float(share), "random_state": seed},
+        )
         self.models: list[HistGradientBoostingRegressor] = []
 
     def fit(self, windows: Windows, weights: np.ndarray | None = None) -> Self:

@@ -116,6 +116,7 @@ class _Program:
         self.written = not unknown_part(model)
         self.forward = written_out(model) if self.written else by_layers(model)
         self.draws = dropout_draws(model) if self.written else 0
+        self.levels = tuple(getattr(model, "levels", ()))
         self.update, self.momentum = UPDATES[settings.optimizer], settings.momentum
         # XLA compiles the loops written out in `stacked` within seconds, and they run three times faster; Keras'
         # layers take it longer to compile and run no faster.
@@ -132,7 +133,7 @@ class _Program:
             with tf.GradientTape() as tape:
                 tape.watch(now.weights)
                 outputs, others, penalty = self.forward(now.weights, now.others, x[s], bits[s])
-                error = tf.reduce_sum(tf.reduce_mean(tf.square(outputs - y[s]), axis=-1) * share[s], axis=-1)
+                error = tf.reduce_sum(self._errors(outputs, y[s]) * share[s], axis=-1)
                 size = tf.reduce_sum(share[s], axis=-1)
                 loss = error / tf.maximum(size, 1) + penalty
             gradients = tape.gradient(loss, now.weights, unconnected_gradients="zero")
@@ -151,12 +152,20 @@ class _Program:
         _, total, state = tf.while_loop(lambda s, *_: s < count, one, start, parallel_iterations=1)
         return state, total
 
+    def _errors(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """``[K, B]``: the mean squared error of each window, or the mean pinball loss of a network of quantiles."""
+        if not self.levels:
+            return tf.reduce_mean(tf.square(outputs - y), axis=-1)
+        quantiles = tf.reshape(outputs, tf.concat([tf.shape(y), [len(self.levels)]], axis=0))
+        missed, levels = y[..., None] - quantiles, tf.constant(self.levels, outputs.dtype)
+        return tf.reduce_mean(tf.maximum(levels * missed, (levels - 1) * missed), axis=[-2, -1])
+
     def _measure(
         self, weights: list[Tensor], others: list[Tensor], x: Tensor, y: Tensor, share: Tensor
     ) -> Tensor:
         """The sum of the windows' losses ``[K]`` with dropout off."""
         outputs, _, penalty = self.forward(weights, others, x, None)
-        errors = tf.reduce_mean(tf.square(outputs - y), axis=-1) * share
+        errors = self._errors(outputs, y) * share
         return tf.reduce_sum(errors, axis=-1) + penalty * tf.reduce_sum(share, axis=-1)
 
 

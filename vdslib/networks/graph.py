@@ -41,9 +41,10 @@ LAYERS = (keras.layers.LSTM, keras.layers.Dense, keras.layers.Dropout, keras.lay
 
 
 def is_graph(model: keras.Model) -> bool:
-    """Is it a plain functional network, ``keras.Model(inputs, outputs)``, of one input and one output?"""
+    """Is it a functional network of one input and one output: ``keras.Model(inputs, outputs)``, or one of quantiles?"""
     kind = type(model)
     plain = kind.__name__ == "Functional" and kind.__module__.startswith("keras.")
+    plain = plain or bool(getattr(model, "levels", ()))
     return plain and len(model.inputs) == len(model.outputs) == 1
 
 

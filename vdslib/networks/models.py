@@ -87,7 +87,7 @@ class Shape:
 
 # the layers after the input, or a function from the input to the output
 Made = list[keras.Layer] | Callable[[Any], Any]
-NETWORKS: Registry[Callable[[Shape], Made]] = Registry("network")
+NETWORKS: Registry[Callable[[Shape], Made]] = Registry("network", ["vdslib.networks.architectures"])
 register = NETWORKS.register
 
 

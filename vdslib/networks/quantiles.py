@@ -47,10 +47,7 @@ class PinballNetwork(keras.Model):
 
 
 def pinball_network(network: keras.Model, levels: tuple[float, ...]) -> PinballNetwork:
-    """``network`` with ``horizon x levels`` outputs (step by step), to be trained by the pinball loss.
-
-    Keras' own ``fit`` trains it, since the loss is one of its own (``vdslib.networks.training.train`` says so).
-    """
+    """``network`` with ``horizon x levels`` outputs (step by step), to be trained by the pinball loss."""
     result = PinballNetwork(network.inputs[0], network.outputs[0], name=network.name)
     result.levels = tuple(levels)
     return result
