@@ -152,6 +152,17 @@ def test_the_set_holds_equals_with_the_promised_probability():
     assert kept >= 46  # 54 expected, some fewer with blocks of 300 moments
 
 
+def test_equals_stay_and_one_that_is_worse_by_a_standard_deviation_leaves():
+    stay = leave = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        table = pd.DataFrame({n: random.chisquare(3, 300) for n in range(4)})
+        stay += (significance.model_confidence_set(table, repetitions=200, seed=seed) > 0.1).all()
+        table["worse"] = random.chisquare(3, 300) + np.sqrt(6)
+        leave += significance.model_confidence_set(table, repetitions=200, seed=seed)["worse"] <= 0.1
+    assert stay >= 85 and leave >= 95, (stay, leave)
+
+
 def test_losses_that_are_not_finite_leave_the_others_their_rows():
     random = np.random.default_rng(0)
     sound = pd.DataFrame({"persistence": random.chisquare(1, 300), "good": 0.5 * random.chisquare(1, 300)})

@@ -1,5 +1,6 @@
 """How good forecasts are: measures, intervals of them, significance, ranking."""
 
+from vdslib.evaluation.budget import equal_budget
 from vdslib.evaluation.measures import (
     backtest, compare, evaluate, gap_reduction, mae, mase, members, mse, overfitting_gap,
     reading_of_curves, rmse, shift_test, skill, summary,
@@ -11,7 +12,7 @@ from vdslib.evaluation.uncertainty import (
 )  # fmt: skip
 
 __all__ = [
-    "LEVEL", "Interval", "backtest", "both", "compare", "coverages", "evaluate", "fitted",
+    "LEVEL", "Interval", "backtest", "both", "compare", "coverages", "equal_budget", "evaluate", "fitted",
     "gap_reduction", "in_stretches", "losses", "mae", "mase", "members", "mse", "of_count", "of_median",
     "over_seeds", "over_time", "overfitting_gap", "ranking", "reading_of_curves", "rmse", "shift_test",
     "significance", "skill", "standings", "summary",

@@ -57,8 +57,7 @@ def rhythm(known: Any, shape: Any) -> Any:
 
 def anchored(window: Any, shape: Any) -> Any:
     """The forecasts [samples, outputs] for windows [samples, time steps, features]."""
-    measured = window[:, :, : shape.features - shape.ahead]
-    value = measured[:, :, shape.target]
+    measured, value = window[:, :, : shape.features - shape.ahead], shape.past(window)
     last = value[:, -1:]
     off, later = value, 0.0
     if shape.rhythms:

@@ -164,7 +164,7 @@ def _nlinear(shape: Shape) -> Any:
     """A linear map of the target's past without its last value (Zeng et al. 2023)."""
 
     def network(window: Any) -> Any:
-        value = window[:, :, shape.target]
+        value = shape.past(window)
         last = value[:, -1:]
         return _line(value - last, window, shape) + last
 
@@ -176,7 +176,7 @@ def _dlinear(shape: Shape) -> Any:
     """A linear map each of the moving average of the target's past and of what is left (Zeng et al. 2023)."""
 
     def network(window: Any) -> Any:
-        value, reach = window[:, :, shape.target], min(5, shape.window)
+        value, reach = shape.past(window), min(5, shape.window)
         near = np.clip(np.arange(shape.window)[:, None] + np.arange(reach) - reach // 2, 0, shape.window - 1)
         mean = np.zeros((shape.window, shape.window), dtype=np.float32)
         for row, places in enumerate(near):
@@ -194,7 +194,7 @@ def _rlinear(shape: Shape) -> Any:
     """A linear map of the target's past without its mean and spread (Li et al. 2023)."""
 
     def network(window: Any) -> Any:
-        value = window[:, :, shape.target]
+        value = shape.past(window)
         mean = ops.mean(value, axis=1, keepdims=True)
         apart = value - mean
         spread = ops.sqrt(ops.mean(apart * apart, axis=1, keepdims=True))

@@ -73,6 +73,14 @@ class Shape:
             ]
         return layers
 
+    def past(self, window: Any) -> Any:
+        """[samples, window]: the target's own past. ValueError where it is not among the features."""
+        if self.target < 0:
+            raise ValueError(
+                "this network starts from the target's own past: put the target among the features"
+            )
+        return window[:, :, self.target]
+
     def dense(self, size: int, name: str, **options: Any) -> keras.layers.Dense:
         """A dense layer whose weights depend on the network's seed and on its own name."""
         own = np.random.SeedSequence([self.draws[-1][0], *name.encode()]).generate_state(1)
@@ -148,7 +156,7 @@ def build(
     as the text says. ``dense_units`` is the size of the hidden dense layer, which only ``figure`` and ``anchored`` have.
 
     What windows bring with them comes from ``design``: how many of the features are known in ``ahead``, the ``rhythms``
-    among these, the seconds of a ``step``, the place of the ``target`` among the features. ``level`` ("last" or "mean")
+    among these, the seconds of a ``step``, the place of the ``target`` among the features (-1: it is none of them). ``level`` ("last" or "mean")
     and ``spread`` take the level and the spread of each window out of the inputs and put them back into the output,
     within the network (``vdslib.forecasting.without_level``).
 
@@ -172,6 +180,8 @@ def build(
 
 def _levelled(network: keras.Model, shape: Shape, level: str, spread: bool) -> keras.Model:
     """The network on windows without their level, as ``vdslib.forecasting.Levelled`` makes them, undone at its output."""
+    if shape.target < 0:
+        raise ValueError("a level is that of the target's own past: put the target among the features")
     if level not in ("last", "mean"):
         raise ValueError(f"level must be 'last' or 'mean', not {level!r}")
     measured, ops = shape.features - shape.ahead, keras.ops
@@ -203,7 +213,7 @@ def design(windows: Windows) -> dict[str, Any]:
         "ahead": windows.ahead,
         "rhythms": windows.rhythms,
         "step": float(np.median(seconds)) if seconds else 1.0,
-        "target": 0 if column is None else column,
+        "target": -1 if column is None else column,
     }
 
 

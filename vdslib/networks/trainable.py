@@ -62,7 +62,12 @@ def refuse_outputs(model: keras.Model, *parts: Windows) -> None:
     through too, since it may compare other things.
     """
     outputs = getattr(model, "outputs", None)
-    if _own(model) or getattr(model, "levels", None) or not _by_value(model) or (outputs and len(outputs) != 1):
+    if (
+        _own(model)
+        or getattr(model, "levels", None)
+        or not _by_value(model)
+        or (outputs and len(outputs) != 1)
+    ):
         return
     for part in parts:
         shape = outputs[0].shape[1:] if outputs else np.shape(model(np.asarray(part.x[:1], "float32")))[1:]
