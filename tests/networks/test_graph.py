@@ -1,11 +1,13 @@
 """Functional networks written out: the same losses and weights as by Keras, many at once, and saved as plain Keras."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from vdslib.errors import Notice
 from vdslib.forecasting import Rhythm, Windows
-from vdslib.networks import Job, Settings, engine, graph, keras, models, training
+from vdslib.networks import Job, Settings, anchored, engine, graph, keras, models, training
 
 QUICK = Settings(epochs=2, batch_size=8, patience=0, restore_best=False)
 RHYTHMS = (Rhythm(600.0, 2), Rhythm(3600.0, 1))
@@ -45,6 +47,7 @@ def builder(network="anchored", **options):
 KINDS = {
     "anchored": builder(),
     "anchored, two layers": builder(units=[4, 3]),
+    "anchored by spread": builder(spread=True),
     "level": builder("textbook", level="last"),
     "mean and spread": builder("textbook", level="mean", spread=True),
     "figure without level": builder("figure", level="last", spread=True),
@@ -138,7 +141,6 @@ def test_another_level_gives_the_same_forecast_at_that_level(level, spread, tmp_
 
 def test_the_turned_phases_are_those_of_the_other_rows():
     from vdslib.forecasting import rhythms
-    from vdslib.networks import anchored
 
     times = np.datetime64("2026-03-01T05:00", "ns") + np.arange(50) * np.timedelta64(60, "s")
     phases = rhythms.phases(times, RHYTHMS)
@@ -157,3 +159,21 @@ def test_far_outside_what_was_seen_the_anchored_forecast_moves_along():
         asked.x[:, :, :2] += shift
         forecasts.append(training.predict(trained.model, asked) - shift)
     np.testing.assert_allclose(forecasts[0], forecasts[1], atol=1e-5)
+
+
+def test_calibration_takes_a_share_only_where_it_clearly_serves():
+    (trained,) = training.train([Job(builder(), windows(200), None, Settings(epochs=10, patience=0), 1)])
+    asked = windows(200, 9)
+    wrong = replace(asked, y=np.repeat(asked.last[:, None], 3, axis=1))  # nothing ever changes
+    shares = anchored.calibrate(trained.model, wrong)
+    assert all((share < 0.2).all() for share in shares.values())
+    np.testing.assert_allclose(training.predict(trained.model, wrong), wrong.y, atol=0.05)
+    again = anchored.calibrate(trained.model, replace(asked, y=training.predict(builder()(1), asked)))
+    assert set(again) == {"rhythm", "change"}
+
+
+def test_a_flat_window_has_no_change_by_spread():
+    (trained,) = training.train([Job(builder(spread=True, ahead=0, rhythms=()), windows(), None, QUICK, 1)])
+    flat = np.full((5, 5, 8), 0.4, dtype="float32")
+    change = keras.Model(trained.model.inputs, trained.model.get_layer("trust_change").output)
+    np.testing.assert_allclose(np.asarray(change(flat)), 0, atol=1e-9)

@@ -5,6 +5,10 @@
 - ``change``: an LSTM over what is left, without its level, says how that goes on.
 - ``hold``: the share of the last row's distance from the rhythm that stays, for each step. Where the last value lies
   outside all that was seen in training the whole distance stays, and the forecast moves along with it.
+- trust: what rhythm and change add to the last value is taken whole, unless validation windows say that a share of it
+  serves better (``calibrate``).
+
+With ``spread`` the change is seen and told in units of the window's own spread: a flat window has none, and costs nothing.
 
 Only layers and operations of Keras: a saved model needs nothing of ours to be loaded.
 """
@@ -13,11 +17,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
-from vdslib.forecasting import Rhythm
+from vdslib.forecasting import FLOOR, Rhythm, Windows
 from vdslib.networks._tensorflow import keras
 
 ops = keras.ops
+CLEAR = 0.05  # by which a share of what is added must lower the validation error to be taken in place of all of it
 _WIDTH, _RANK = 16, 2  # of the network of one rhythm: hidden units, and shapes that are multiplied
 _SEEN = 0.05  # how far outside 0 .. 1 the last value may lie before the forecast moves along with it
 
@@ -57,24 +63,72 @@ def rhythm(known: Any, shape: Any) -> Any:
 
 def anchored(window: Any, shape: Any) -> Any:
     """The forecasts [samples, outputs] for windows [samples, time steps, features]."""
-    measured, value = window[:, :, : shape.features - shape.ahead], shape.past(window)
-    last = value[:, -1:]
-    off, later = value, 0.0
+    value, outputs = shape.past(window), shape.outputs
+    last, off = value[:, -1:], value
     if shape.rhythms:
         drawn = rhythm(window[:, -1, shape.features - shape.ahead :], shape)
-        off, later = value - drawn[:, : shape.window], drawn[:, shape.window :]
-    left = [keras.layers.Reshape((shape.window, 1), name="off")(off - off[:, -1:])]
-    others = [n for n in range(shape.features - shape.ahead) if n != shape.target]
-    left += [measured[:, :, n : n + 1] - measured[:, -1:, n : n + 1] for n in others]
-    state = keras.layers.Concatenate(name="change")(left) if others else left[0]
+        off = value - drawn[:, : shape.window]
+    state = shape.dense(shape.dense_units, "mix", activation="relu")(_state(window, value, off, shape))
+    change = shape.dense(outputs, "changes", kernel_initializer="zeros")(state)
+    if shape.spread:
+        change = change * _spread(value)
+    hold = shape.dense(outputs, "hold", activation="sigmoid", bias_initializer="ones")(state)
+    outside = ops.maximum(0.0, ops.maximum(-last, last - 1.0)) / _SEEN
+    back = (hold - 1.0) * ops.exp(-(outside * outside)) * off[:, -1:]
+    if shape.rhythms:
+        back = back + drawn[:, shape.window :] - drawn[:, shape.window - 1 : shape.window]
+    return last + _trusted("rhythm", outputs)(back) + _trusted("change", outputs)(change)
+
+
+def _trusted(name: str, outputs: int) -> Any:
+    """A factor for each step, 1 until it is calibrated."""
+    return keras.layers.Dense(
+        outputs, use_bias=False, trainable=False, kernel_initializer="identity", name=f"trust_{name}"
+    )
+
+
+def _spread(rows: Any) -> Any:
+    """[samples, 1]: the standard deviation of each row of [samples, values]."""
+    apart = rows - ops.mean(rows, axis=1, keepdims=True)
+    return ops.sqrt(ops.mean(apart * apart, axis=1, keepdims=True))
+
+
+def _state(window: Any, value: Any, off: Any, shape: Any) -> Any:
+    """[samples, units]: what the LSTM makes of a window without its level, and plans that are known in advance."""
+    measured = shape.features - shape.ahead
+    parts = [off if not shape.spread else value]
+    parts += [window[:, :, n] for n in range(measured) if n != shape.target]
+    columns = []
+    for number, part in enumerate(parts):
+        part = part - part[:, -1:]
+        if shape.spread:
+            part = part / ops.maximum(_spread(part), FLOOR)
+        columns.append(keras.layers.Reshape((shape.window, 1), name=f"column_{number}")(part))
+    state = keras.layers.Concatenate(name="columns")(columns) if len(columns) > 1 else columns[0]
     for layer in shape.recurrent("tanh"):
         state = layer(state)
     plans = shape.ahead - 2 * sum(each.harmonics for each in shape.rhythms)
-    if plans:
-        state = keras.layers.Concatenate(name="plans")([state, window[:, -1, -plans:]])
-    state = shape.dense(shape.dense_units, "mix", activation="relu")(state)
-    change = shape.dense(shape.outputs, "changes", kernel_initializer="zeros")(state)
-    hold = shape.dense(shape.outputs, "hold", activation="sigmoid", bias_initializer="ones")(state)
-    outside = ops.maximum(0.0, ops.maximum(-last, last - 1.0)) / _SEEN
-    hold = 1.0 - (1.0 - hold) * ops.exp(-(outside * outside))
-    return later + hold * off[:, -1:] + change
+    return keras.layers.Concatenate(name="plans")([state, window[:, -1, -plans:]]) if plans else state
+
+
+def calibrate(model: keras.Model, windows: Windows) -> dict[str, np.ndarray]:
+    """Set for each step the share of rhythm and change that serves validation ``windows`` best, between 0 and 1.
+
+    Least squares on what both add to the last value; all of it stays where the error would fall by less than 5%, since
+    seeds alone move it as far. Returns the shares by name, [horizon] each.
+    """
+    layers = {name: model.get_layer(f"trust_{name}") for name in ("rhythm", "change")}
+    parts = keras.Model(model.inputs, [layer.input for layer in layers.values()])
+    inputs = np.asarray(windows.x, "float32")
+    added = [np.asarray(each, float) for each in parts.predict(inputs, batch_size=4096, verbose=0)]
+    missing = windows.y - windows.last[:, None]
+    shares = np.ones((2, missing.shape[1]))
+    for step in range(missing.shape[1]):
+        both = np.column_stack([each[:, step] for each in added])
+        found = lsq_linear(both, missing[:, step], bounds=(0, 1)).x
+        errors = [np.mean((missing[:, step] - both @ each) ** 2) for each in (found, np.ones(2))]
+        if errors[0] < (1 - CLEAR) * errors[1]:
+            shares[:, step] = found
+    for layer, share in zip(layers.values(), shares, strict=True):
+        layer.set_weights([np.diag(share).astype("float32")])
+    return dict(zip(layers, shares, strict=True))

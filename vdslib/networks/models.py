@@ -51,6 +51,7 @@ class Shape:
     rhythms: tuple[Rhythm, ...] = ()
     step: float = 1.0
     target: int = 0
+    spread: bool = False
 
     def recurrent(self, activation: str, *, sequences: bool = False) -> list[keras.Layer]:
         """LSTM layers, dropout after each; ``sequences``: the last one too returns [samples, time steps, units]."""
@@ -158,7 +159,7 @@ def build(
     What windows bring with them comes from ``design``: how many of the features are known in ``ahead``, the ``rhythms``
     among these, the seconds of a ``step``, the place of the ``target`` among the features (-1: it is none of them). ``level`` ("last" or "mean")
     and ``spread`` take the level and the spread of each window out of the inputs and put them back into the output,
-    within the network (``vdslib.forecasting.without_level``).
+    within the network (``vdslib.forecasting.without_level``); ``anchored`` has no level, and sees the change by ``spread``.
 
     Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
@@ -169,7 +170,7 @@ def build(
     draws = _seeds(seed, len(units) + 2)
     shape = Shape(
         window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws,
-        features, ahead, tuple(rhythms), step, target,
+        features, ahead, tuple(rhythms), step, target, spread,
     )  # fmt: skip
     entry, made = keras.Input((window, features), name="window"), builder(shape)
     if callable(made):
