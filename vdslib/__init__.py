@@ -9,7 +9,7 @@ The rooms, in the order of the data. Each imports only from rooms above it, and 
 - ``telemetry``: what was measured: schema, reading and writing, faults, repair, units
 - ``sources``: where it comes from: public traces, Prometheus, this host, logs; the store of many nodes
 - ``testbed``: a small real VDS on this machine, and the recorder that measures it
-- ``forecasting``: windows, leak checks, the target's past, simple forecasters, intervals
+- ``forecasting``: windows, leak checks, the target's past, time as input, simple forecasters, intervals
 - ``networks``: all that needs TensorFlow: networks by name, the engine, training
 - ``evaluation``: measures, significance, ranking
 - (``control`` and ``serving`` will stand here)

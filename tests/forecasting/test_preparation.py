@@ -10,7 +10,7 @@ from synthetic import recording
 
 from vdslib import telemetry
 from vdslib.errors import TelemetryError
-from vdslib.forecasting import USAGES, Ridge, Windows, columns, default_features, folds, prepare
+from vdslib.forecasting import USAGES, Ridge, Windows, blocks, columns, default_features, folds, prepare
 
 STEP = np.timedelta64(1, "s")
 
@@ -406,3 +406,18 @@ def test_a_split_by_node_judges_each_on_its_own_last_rows(lives):
         assert data.test.times[data.test.node == node].max() == rows["timestamp"].max().to_datetime64()
     with pytest.raises(ValueError, match="split must be 'time' or 'node', not 'name'"):
         prepare(lives, features=["cpu_usage"], target="cpu_usage", split="name")
+
+
+def test_blocks_hold_out_every_sample_once_and_share_no_row_with_the_others():
+    data = prepare(recording(500, nodes=2), features=["cpu_usage"], target="cpu_usage", window=4, horizon=3)
+    windows = data.train_full
+    parts = blocks(windows, 5)
+    assert sorted(np.concatenate([own for _, own in parts])) == list(range(len(windows)))
+    span = np.timedelta64(windows.span, "s")
+    for others, own in parts:
+        assert not np.intersect1d(others, own).size and (np.diff(others) > 0).all()
+        for node in np.unique(windows.node):
+            mine, theirs = (windows.times[part[windows.node[part] == node]] for part in (own, others))
+            assert np.abs(mine[:, None] - theirs[None]).min() >= span
+    with pytest.raises(ValueError, match="3 blocks need at least 42 samples"):
+        blocks(windows.take(slice(0, 20)), 3)

@@ -13,7 +13,7 @@ from vdslib.forecasting.intervals import (
 )  # fmt: skip
 from vdslib.forecasting.level import FLOOR, Averaged, Level, Levelled, without_level
 from vdslib.forecasting.leak_checks import LEAKS, check_name, future_of
-from vdslib.forecasting.parts import divide, folds, resample
+from vdslib.forecasting.parts import blocks, divide, folds, resample
 from vdslib.forecasting.past import Past, runs, seasonal_error, target_column
 from vdslib.forecasting.preparation import USAGES, Prepared, default_features, prepare
 from vdslib.forecasting.rhythms import Rhythm
@@ -24,7 +24,7 @@ from vdslib.forecasting.windows import Windows, aligned, groups, median_step
 __all__ = [
     "ARIMA", "ETS", "FLOOR", "FORECASTERS", "LEAKS", "USAGES", "AdaptiveConformal", "Averaged", "BoostedQuantiles",
     "Conformal", "Drift", "Ends", "Forecasts", "Level", "Levelled", "Oracle", "Past", "Persistence", "Prepared", "Rhythm", "Ridge",
-    "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "boosted",
+    "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "blocks", "boosted",
     "check_name", "columns", "coverage_by_time", "coverage_interval", "covered", "default_features",
     "divide", "find_period", "folds", "forecasts", "future_of", "groups", "horizon_for", "intervals", "lagged",
     "leak_checks", "median_step", "parts", "preparation", "prepare", "quantile_levels", "register", "resample",

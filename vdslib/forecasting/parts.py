@@ -91,3 +91,28 @@ def folds(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
             raise ValueError(f"fold {len(result) + 1} of {k} has no samples: use fewer folds or more rows")
         result.append((known, validation))
     return result
+
+
+def blocks(windows: Windows, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The time covered, cut into k blocks: for each (the samples of the others, its own), index arrays [samples].
+
+    Each block is held out once, to tell when to stop training, whatever comes after it. That judges no forecast: a test
+    part has to come later than all of them. Samples that share a row with the block are left out on both sides.
+    """
+    moments, ends = windows.moments(), windows.ends()
+    unique = np.unique(moments)
+    if k < 2 or len(unique) < k * windows.span * 2:
+        raise ValueError(
+            f"{k} blocks need at least {2 * max(k, 2) * windows.span} samples at different times, there are {len(unique)}: "
+            "use fewer blocks, at least 2, or more rows"
+        )
+    edges = [block[0] for block in np.array_split(unique, k)] + [unique[-1] + 1]
+    result: list[tuple[np.ndarray, np.ndarray]] = []
+    for start, stop in pairwise(edges):
+        own = np.flatnonzero((moments >= start) & (moments < stop))
+        after = np.flatnonzero(moments >= max(ends[own].max(), stop)) if len(own) else own
+        others = np.concatenate([np.flatnonzero(ends <= start), after])
+        if not (len(own) and len(others)):  # only gaps can cause it
+            raise ValueError(f"block {len(result) + 1} of {k} has no samples: use fewer blocks or more rows")
+        result.append((np.sort(others), own))
+    return result

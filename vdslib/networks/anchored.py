@@ -13,7 +13,7 @@ With ``spread`` the change is seen and told in units of the window's own spread:
 Only layers and operations of Keras: a saved model needs nothing of ours to be loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from vdslib.forecasting import FLOOR, Rhythm, Windows
 from vdslib.networks._tensorflow import keras
 
 ops = keras.ops
+ADDED = ("rhythm", "change")
 CLEAR = 0.05  # by which a share of what is added must lower the validation error to be taken in place of all of it
 _WIDTH, _RANK = 16, 2  # of the network of one rhythm: hidden units, and shapes that are multiplied
 _SEEN = 0.05  # how far outside 0 .. 1 the last value may lie before the forecast moves along with it
@@ -111,24 +112,31 @@ def _state(window: Any, value: Any, off: Any, shape: Any) -> Any:
     return keras.layers.Concatenate(name="plans")([state, window[:, -1, -plans:]]) if plans else state
 
 
-def calibrate(model: keras.Model, windows: Windows) -> dict[str, np.ndarray]:
+def calibrate(networks: Sequence[keras.Model], windows: Windows) -> dict[str, np.ndarray]:
     """Set for each step the share of rhythm and change that serves validation ``windows`` best, between 0 and 1.
 
-    Least squares on what both add to the last value; all of it stays where the error would fall by less than 5%, since
-    seeds alone move it as far. Returns the shares by name, [horizon] each.
+    All networks get the same shares, by least squares on what they add to the last value; all of it stays where the error
+    would fall by less than 5%, since seeds alone move it as far. Returns the shares by name, [horizon] each.
     """
-    layers = {name: model.get_layer(f"trust_{name}") for name in ("rhythm", "change")}
-    parts = keras.Model(model.inputs, [layer.input for layer in layers.values()])
-    inputs = np.asarray(windows.x, "float32")
-    added = [np.asarray(each, float) for each in parts.predict(inputs, batch_size=4096, verbose=0)]
-    missing = windows.y - windows.last[:, None]
-    shares = np.ones((2, missing.shape[1]))
+    inputs, added = np.asarray(windows.x, "float32"), []
+    for model in networks:
+        parts = keras.Model(model.inputs, [model.get_layer(f"trust_{name}").input for name in ADDED])
+        added.append(np.stack(parts.predict(inputs, batch_size=4096, verbose=0), axis=-1).astype(float))
+    both = np.concatenate(added)  # [samples of all, horizon, 2]
+    missing = np.tile(windows.y - windows.last[:, None], (len(networks), 1))
+    shares = np.ones((len(ADDED), missing.shape[1]))
     for step in range(missing.shape[1]):
-        both = np.column_stack([each[:, step] for each in added])
-        found = lsq_linear(both, missing[:, step], bounds=(0, 1)).x
-        errors = [np.mean((missing[:, step] - both @ each) ** 2) for each in (found, np.ones(2))]
+        found = lsq_linear(both[:, step], missing[:, step], bounds=(0, 1)).x
+        errors = [np.mean((missing[:, step] - both[:, step] @ each) ** 2) for each in (found, np.ones(2))]
         if errors[0] < (1 - CLEAR) * errors[1]:
             shares[:, step] = found
-    for layer, share in zip(layers.values(), shares, strict=True):
-        layer.set_weights([np.diag(share).astype("float32")])
-    return dict(zip(layers, shares, strict=True))
+    result = dict(zip(ADDED, shares, strict=True))
+    for model in networks:
+        trust(model, result)
+    return result
+
+
+def trust(model: keras.Model, shares: Mapping[str, np.ndarray]) -> None:
+    """Set the shares [horizon] of what rhythm and change add, by name."""
+    for name in ADDED:
+        model.get_layer(f"trust_{name}").set_weights([np.diag(shares[name]).astype("float32")])
