@@ -140,10 +140,10 @@ def test_another_level_gives_the_same_forecast_at_that_level(level, spread, tmp_
 
 
 def test_the_turned_phases_are_those_of_the_other_rows():
-    from vdslib.forecasting import rhythms
+    from vdslib import forecasting
 
     times = np.datetime64("2026-03-01T05:00", "ns") + np.arange(50) * np.timedelta64(60, "s")
-    phases = rhythms.phases(times, RHYTHMS)
+    phases = forecasting.rhythms.phases(times, RHYTHMS)
     offsets = np.arange(-4, 3)
     turned = (phases @ anchored.turns(RHYTHMS, 60.0, offsets)).reshape(50, 7, -1)
     for place, offset in enumerate(offsets):

@@ -86,7 +86,11 @@ def test_weights_come_from_the_seed_alone():
 @pytest.mark.parametrize(
     ("network", "settings", "message"),
     [
-        ("lstm", {}, "there is no network 'lstm'. Known are printed, figure, textbook."),
+        (
+            "textbok",
+            {},
+            "there is no network 'textbok'. Did you mean 'textbook'.*Known are printed, figure, anchored, textbook",
+        ),
         ("textbook", {"units": ()}, "at least one LSTM layer"),
         ("textbook", {"units": (8, 0)}, "at least one unit"),
         ("figure", {"dropout": 1.0}, r"dropout must lie in \[0, 1\)"),
@@ -102,7 +106,7 @@ OWN = """
 from vdslib.networks import keras, register
 
 
-@register("gru")
+@register("mine")
 def gru(shape):
     return [keras.layers.GRU(shape.units[0], name="gru"), shape.output(shape.outputs)]
 """
@@ -112,11 +116,11 @@ def test_a_network_of_a_reader_s_own_is_built_by_its_name(tmp_path, monkeypatch)
     monkeypatch.setattr(models.NETWORKS, "_kept", dict(models.NETWORKS._kept))
     (tmp_path / "own.py").write_text(OWN)
     monkeypatch.setenv("VDS_NETWORKS", str(tmp_path / "own.py"))
-    first, again = (models.build("gru", **SHAPE, outputs=2, units=(5,), seed=1) for _ in range(2))
-    assert first.name == "gru" and first.output_shape == (None, 2)
+    first, again = (models.build("mine", **SHAPE, outputs=2, units=(5,), seed=1) for _ in range(2))
+    assert first.name == "mine" and first.output_shape == (None, 2)
     for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert models.NETWORKS.names() == ["printed", "figure", "textbook", "gru"]
+    assert models.NETWORKS.names()[-1] == "mine" and models.NETWORKS.names()[0] == "printed"
 
 
 def test_starting_weights_move_by_a_millionth_where_another_processor_is_asked_for(monkeypatch):

@@ -62,6 +62,7 @@ def test_an_autoregression_is_forecast_as_well_as_can_be_and_no_better(damped, s
         assert skill(error(data, model, step), reference) == pytest.approx(here, abs=0.03), name
 
 
+@pytest.mark.slow
 def test_nothing_is_learnt_from_white_noise():
     data = cut(np.random.default_rng(5).standard_normal(6000) + 50, horizon=2)
     mean = error(data, TrainingMean().fit(data.train_full))
@@ -92,6 +93,7 @@ def test_what_lies_within_the_window_is_copied_and_what_lies_before_is_not(back,
     assert all(share > 0.9 if inside else share < 0.02 for share in explained.values()), explained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["anchored", "lstm"])
 def test_a_sine_with_noise_is_forecast_to_its_noise_at_every_step(name):
     generator = np.random.default_rng(0)
