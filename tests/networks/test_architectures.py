@@ -197,6 +197,7 @@ def test_every_network_trains_and_loads_and_forecasts_the_same(timed, name, tmp_
     forecast = training.predict(trained.model, timed.test)
     assert forecast.shape == timed.test.y.shape and np.isfinite(forecast).all()
     np.testing.assert_array_equal(training.predict(loaded, timed.test), forecast)
+    training.fit(training.compile(models.build(name, **design)), timed.train, None, epochs=1, patience=0)
     again = models.build(name, **design, seed=2)
     for one, other in zip(
         again.get_weights(), models.build(name, **design, seed=2).get_weights(), strict=True

@@ -106,7 +106,7 @@ OWN = """
 from vdslib.networks import keras, register
 
 
-@register("mine")
+@register("my own")
 def gru(shape):
     return [keras.layers.GRU(shape.units[0], name="gru"), shape.output(shape.outputs)]
 """
@@ -116,11 +116,11 @@ def test_a_network_of_a_reader_s_own_is_built_by_its_name(tmp_path, monkeypatch)
     monkeypatch.setattr(models.NETWORKS, "_kept", dict(models.NETWORKS._kept))
     (tmp_path / "own.py").write_text(OWN)
     monkeypatch.setenv("VDS_NETWORKS", str(tmp_path / "own.py"))
-    first, again = (models.build("mine", **SHAPE, outputs=2, units=(5,), seed=1) for _ in range(2))
-    assert first.name == "mine" and first.output_shape == (None, 2)
+    first, again = (models.build("my own", **SHAPE, outputs=2, units=(5,), seed=1) for _ in range(2))
+    assert first.name == "my-own" and first.output_shape == (None, 2)
     for one, two in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert models.NETWORKS.names()[-1] == "mine" and models.NETWORKS.names()[0] == "printed"
+    assert models.NETWORKS.names()[-1] == "my own" and models.NETWORKS.names()[0] == "printed"
 
 
 def test_starting_weights_move_by_a_millionth_where_another_processor_is_asked_for(monkeypatch):

@@ -88,7 +88,7 @@ def temporal(rows: Any, width: int) -> Any:
     return rows
 
 
-@register("temporal convolution")
+@register("temporal-convolution")
 def _temporal(shape: Shape) -> Any:
     """``temporal``, and the time beside its last output."""
     return lambda window: _ended(temporal(_measured(window, shape), shape.units[0])[:, -1], window, shape)

@@ -13,6 +13,7 @@ Another joins by ``register``, above a function of a ``Shape`` that returns the 
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,9 +174,10 @@ def build(
         features, ahead, tuple(rhythms), step, target, spread,
     )  # fmt: skip
     entry, made = keras.Input((window, features), name="window"), builder(shape)
+    name = re.sub(r"[^\w.-]", "-", network)  # what Keras' fit can take
     if callable(made):
-        return _moved(keras.Model(entry, made(entry), name=network), seed)
-    model = keras.Sequential([entry, *made], name=network)
+        return _moved(keras.Model(entry, made(entry), name=name), seed)
+    model = keras.Sequential([entry, *made], name=name)
     return _moved(_levelled(model, shape, level, spread) if level or spread else model, seed)
 
 
