@@ -177,3 +177,37 @@ def test_a_flat_window_has_no_change_by_spread():
     flat = np.full((5, 5, 8), 0.4, dtype="float32")
     change = keras.Model(trained.model.inputs, trained.model.get_layer("trust_change").output)
     np.testing.assert_allclose(np.asarray(change(flat)), 0, atol=1e-9)
+
+
+def test_states_that_an_lstm_is_given_are_not_forgotten():
+    def build(seed):
+        keras.utils.set_random_seed(seed)
+        entry = keras.Input((5, 8))
+        start = keras.layers.Dense(3)(entry[:, 0])
+        state = keras.layers.LSTM(3)(entry, initial_state=[start, start])
+        return keras.Model(entry, keras.layers.Dense(3)(state))
+
+    job = Job(build, windows(), windows(20, 1), QUICK, 1)
+    with pytest.warns(Notice, match="what its LSTM layer is given beside its input is not written out"):
+        (ours,) = training.train([job])
+    losses, _ = by_keras(training.compile(build(1)), job)
+    np.testing.assert_allclose(ours.history.loss, losses, rtol=1e-4)
+
+
+def test_a_level_is_taken_out_of_every_network_or_refused():
+    asked = windows(10, 5)
+    moved = windows(10, 5)
+    moved.x[:, :, :2] += 0.5
+    model = builder("lstm", level="last")(1)
+    shifted = training.predict(model, moved) - training.predict(model, asked)
+    np.testing.assert_allclose(shifted, 0.5, atol=1e-5)
+    with pytest.raises(ValueError, match="takes the level out itself"):
+        builder(level="last")(1)
+    with pytest.raises(ValueError, match="level must be 'last' or 'mean', not ''"):
+        builder("gru", spread=True)(1)
+
+
+def test_an_attribute_of_ones_own_makes_no_network_of_quantiles():
+    model = builder("lstm")(1)
+    model.levels = (0.1, 0.9)
+    assert graph.levels_of(model) == ()

@@ -20,7 +20,7 @@ import numpy as np
 
 from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras, tf
-from vdslib.networks.graph import dropout_draws, is_graph, unknown_part, written_out
+from vdslib.networks.graph import dropout_draws, is_graph, levels_of, unknown_part, written_out
 from vdslib.networks.stacked import UPDATES, Tensor, by_layers
 
 _CALL = (
@@ -116,7 +116,7 @@ class _Program:
         self.written = not unknown_part(model)
         self.forward = written_out(model) if self.written else by_layers(model)
         self.draws = dropout_draws(model) if self.written else 0
-        self.levels = tuple(getattr(model, "levels", ()))
+        self.levels = levels_of(model)
         self.update, self.momentum = UPDATES[settings.optimizer], settings.momentum
         # XLA compiles the loops written out in `stacked` within seconds, and they run three times faster; Keras'
         # layers take it longer to compile and run no faster.

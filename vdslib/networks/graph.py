@@ -40,11 +40,16 @@ _OVER_AN_AXIS: dict[str, Callable[..., Tensor]] = {
 LAYERS = (keras.layers.LSTM, keras.layers.Dense, keras.layers.Dropout, keras.layers.Flatten)
 
 
+def levels_of(model: keras.Model) -> tuple[float, ...]:
+    """The levels of a network of our quantiles; empty for any other, whatever attributes it has."""
+    return tuple(model.levels) if type(model).__module__ == "vdslib.networks.quantiles" else ()
+
+
 def is_graph(model: keras.Model) -> bool:
     """Is it a functional network of one input and one output: ``keras.Model(inputs, outputs)``, or one of quantiles?"""
     kind = type(model)
     plain = kind.__name__ == "Functional" and kind.__module__.startswith("keras.")
-    plain = plain or bool(getattr(model, "levels", ()))
+    plain = plain or bool(levels_of(model))
     return plain and len(model.inputs) == len(model.outputs) == 1
 
 
@@ -61,7 +66,9 @@ def unknown_part(model: keras.Model) -> str:
     if None in model.input_shape[1:]:
         return "an input of open length"
     for node in _nodes(model):
-        if not _is_known(node.operation):
+        if type(node.operation) in (*LAYERS, keras.Sequential) and len(node.input_tensors) > 1:
+            return f"what its {type(node.operation).__name__} layer is given beside its input"
+        if not (_is_known(node.operation) and type(node.operation).__module__.startswith("keras.")):
             return f"its {type(node.operation).__name__} {'layer' if isinstance(node.operation, keras.Layer) else 'operation'}"
     return ""
 

@@ -176,8 +176,13 @@ def build(
     entry, made = keras.Input((window, features), name="window"), builder(shape)
     name = re.sub(r"[^\w.-]", "-", network)  # what Keras' fit can take
     if callable(made):
-        return _moved(keras.Model(entry, made(entry), name=name), seed)
-    model = keras.Sequential([entry, *made], name=name)
+        model = keras.Model(entry, made(entry), name=name)
+    else:
+        model = keras.Sequential([entry, *made], name=name)
+    if network == "anchored":
+        if level:
+            raise ValueError("the network 'anchored' takes the level out itself: leave level empty")
+        return _moved(model, seed)
     return _moved(_levelled(model, shape, level, spread) if level or spread else model, seed)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras
-from vdslib.networks.graph import unknown_part
+from vdslib.networks.graph import levels_of, unknown_part
 from vdslib.networks.models import PRINTED_OUTPUTS
 
 # Losses that compare output and target value by value, and repeat the smaller one where their shapes differ.
@@ -40,7 +40,7 @@ def left_to_fit(model: keras.Model) -> tuple[bool, str]:
 
 def _own(model: keras.Model) -> list[str]:
     """Methods of training that the class of a network has of its own; the loss of quantiles the engine knows."""
-    names = ("fit", "train_step", "test_step", "compute_loss")[: 3 if getattr(model, "levels", None) else 4]
+    names = ("fit", "train_step", "test_step", "compute_loss")[: 3 if levels_of(model) else 4]
     return [name for name in names if getattr(type(model), name) is not getattr(keras.Model, name)]
 
 
@@ -62,12 +62,7 @@ def refuse_outputs(model: keras.Model, *parts: Windows) -> None:
     through too, since it may compare other things.
     """
     outputs = getattr(model, "outputs", None)
-    if (
-        _own(model)
-        or getattr(model, "levels", None)
-        or not _by_value(model)
-        or (outputs and len(outputs) != 1)
-    ):
+    if _own(model) or levels_of(model) or not _by_value(model) or (outputs and len(outputs) != 1):
         return
     for part in parts:
         shape = outputs[0].shape[1:] if outputs else np.shape(model(np.asarray(part.x[:1], "float32")))[1:]
