@@ -6,9 +6,9 @@ level. ``make tables ONLY=hybrids`` sweeps over it by the plans in ``book/studie
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ import pandas as pd
 from vdslib import evaluation, sources
 from vdslib.forecasting import (
     FORECASTERS,
-    Averaged,
+    USAGES,
     Forecasts,
     Levelled,
     Persistence,
     Prepared,
+    Ridge,
     TrainingMean,
     Windows,
     blocks,
@@ -34,8 +35,6 @@ from vdslib.telemetry import system_series
 SPAN = (
     "5s"  # over which the recording's demand is averaged: what a node has to serve, not one second's chance
 )
-SIMPLE = ("persistence", "mean")
-ADVANCED = ("ridge", "boosting")  # they learn, but are no networks
 
 
 def data(
@@ -79,12 +78,12 @@ def by_node(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 @dataclass
-class Chosen:
+class Ensemble:
     """The mean forecast of networks from several ``seeds``, in the best of a few ways of training (``choices``).
 
-    As the book's own forecaster does it, so that all have an equal budget: first networks from two seeds learn from the
-    earlier training windows in each of the ways, and the last windows choose; then each seed's network learns from all
-    windows but a block of its own, which says when to stop.
+    As the book's own forecaster does it, so that all have an equal budget: first the networks learn from the earlier
+    training windows in each of the ways, and the last windows choose; then each learns from all windows but a block of
+    its own, which says when to stop.
     """
 
     network: str
@@ -93,20 +92,15 @@ class Chosen:
     level: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     trained: list[Any] = field(default_factory=list)
-    chosen: int = 0
 
-    def fit(self, windows: Windows) -> Chosen:
+    def fit(self, windows: Windows) -> Ensemble:
         known, last = inner_tail(windows)
-        jobs = [self._job(known, last, how, seed) for how in self.choices for seed in self.seeds[:2]]
+        jobs = [self._job(known, last, how, seed) for how in self.choices for seed in self.seeds]
         errors = [training.losses(each.model, last)[0] for each in training.train(jobs)]
-        means = np.reshape(errors, (len(self.choices), -1)).mean(axis=1)
-        self.chosen = int(np.nanargmin(means))
-        how, parts = self.choices[self.chosen], blocks(windows, len(self.seeds))
+        how = self.choices[int(np.nanargmin(np.reshape(errors, (len(self.choices), -1)).mean(axis=1)))]
+        parts = zip(self.seeds, blocks(windows, len(self.seeds)), strict=True)
         self.trained = training.train(
-            [
-                self._job(windows.take(others), windows.take(own), how, seed)
-                for seed, (others, own) in zip(self.seeds, parts, strict=True)
-            ]
+            [self._job(windows.take(rest), windows.take(own), how, seed) for seed, (rest, own) in parts]
         )
         return self
 
@@ -126,30 +120,154 @@ class Chosen:
         return np.mean(self.members(windows), axis=0)
 
 
-class _Boosting:
-    """Boosted trees averaged over ``seeds``, with as many trees as the last training windows choose."""
+@dataclass
+class Tuned:
+    """The mean forecast over ``seeds`` of what the best of a few ``choices`` makes; the last training windows choose."""
 
-    def __init__(
-        self, seeds: Sequence[int], level: bool, lags: int, trees: Sequence[int] = (100, 200)
-    ) -> None:
-        self.seeds, self.level, self.lags, self.trees = seeds, level, lags, trees
-        self.kept: list[Any] = []
+    choices: Sequence[Callable[[int], Any]]
+    seeds: Sequence[int] = (1,)
+    fitted: list[Any] = field(default_factory=list)
 
-    def _made(self, trees: int) -> list[Any]:
-        kind: Any = FORECASTERS.get("boosting")
-        made = [kind(self.lags, trees, share=0.5, seed=seed) for seed in self.seeds]
-        return [Levelled(each) for each in made] if self.level else made
-
-    def fit(self, windows: Windows) -> _Boosting:
+    def fit(self, windows: Windows) -> Tuned:
         known, last = inner_tail(windows)
         errors = [
-            evaluation.mse(last.y, self._made(trees)[0].fit(known).forecast(last)) for trees in self.trees
+            evaluation.mse(last.y, make(self.seeds[0]).fit(known).forecast(last)) for make in self.choices
         ]
-        self.kept = [each.fit(windows) for each in self._made(self.trees[int(np.argmin(errors))])]
+        best = self.choices[int(np.argmin(errors))]
+        self.fitted = [best(seed).fit(windows) for seed in self.seeds]
         return self
 
     def members(self, windows: Windows) -> list[np.ndarray]:
-        return [each.forecast(windows) for each in self.kept]
+        """The forecasts [samples, horizon] of each."""
+        return [each.forecast(windows) for each in self.fitted]
 
     def forecast(self, windows: Windows) -> np.ndarray:
         return np.mean(self.members(windows), axis=0)
+
+
+def forecaster(
+    name: str,
+    *,
+    lags: int,
+    level: str = "",
+    units: Sequence[int] = (32,),
+    choices: Sequence[Settings] = (Settings(),),
+    seeds: Sequence[int] = (1, 2, 3, 4, 5),
+) -> Any:
+    """A forecaster of the study by name: ridge, boosting, or a registered network. Each tries two settings."""
+
+    def levelled(model: Any) -> Any:
+        return Levelled(model, level) if level else model  # type: ignore[arg-type]
+
+    if name == "ridge":
+        return Tuned([lambda _, alpha=alpha: levelled(Ridge(lags, alpha)) for alpha in (1.0, 100.0)])
+    if name == "boosting":
+        kind: Any = FORECASTERS.get("boosting")
+        return Tuned(
+            [lambda seed, trees=trees: levelled(kind(lags, trees, 0.5, seed)) for trees in (100, 200)], seeds
+        )
+    if name == "anchored":
+        return Anchored(seeds, settings=choices[-1])
+    return Ensemble(name, choices, seeds, level, {"units": list(units)})
+
+
+def judged(model: Any, prepared: Prepared, steps: Sequence[int], network: bool) -> dict[str, Any]:
+    """What a trial records, lists by step: the MSE of the mean forecast and of each seed's, of persistence and of the
+    training mean, the losses of each test window; and what was spent: parameters, seconds, windows.
+
+    Networks forecast the whole horizon at once, others only ``steps``.
+    """
+    chosen = [step - 1 for step in steps]
+    parts = {name: getattr(prepared, name) for name in ("train_full", "test")}
+    few = {name: replace(part, y=part.y[:, chosen]) for name, part in parts.items()}
+    start = monotonic()
+    model.fit((parts if network else few)["train_full"])
+    seconds = monotonic() - start
+    goal = few["test"].y
+    members = np.array(model.members(parts["test"] if network else few["test"]))
+    members = members[:, :, chosen] if network else members
+    losses = (members.mean(axis=0) - goal) ** 2
+
+    def errors(simple: Forecasts) -> list[float]:
+        return ((simple.fit(few["train_full"]).forecast(few["test"]) - goal) ** 2).mean(axis=0).tolist()
+
+    return {
+        "mse": losses.mean(axis=0).tolist(),
+        "seeds": ((members - goal) ** 2).mean(axis=1).tolist(),
+        "persistence": errors(Persistence()),
+        "mean": errors(TrainingMean()),
+        "losses": np.round(losses, 7).T.tolist(),
+        "parameters": int(model.trained[0].model.count_params()) if network else 0,
+        "windows": len(parts["train_full"]),
+        "seconds": seconds,
+    }
+
+
+def five_targets(how: Settings, seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> list[dict[str, Any]]:
+    """One network for demand and the four usages of the recording against one for each; a row for each target and step.
+
+    All see the same windows of all five. As rows of the study's table (``hybrids_study.read_table``).
+    """
+    columns = ["demand", *USAGES]
+    system = system_series(sources.read("recorded"))
+    for column in columns:
+        system = smoothed(system, column, SPAN)
+    parts = {
+        target: prepare(system, features=columns, target=target, window=10, horizon=30, rhythms="auto")
+        for target in columns
+    }
+    first = parts["demand"]
+    goals = {
+        name: np.hstack([getattr(part, name).y for part in parts.values()]) for name in ("train_full", "test")
+    }
+    joint = _trained_on(replace(first.train_full, y=goals["train_full"]), first.test, how, seeds)
+    rows = []
+    for place, (target, part) in enumerate(parts.items()):
+        alone = _trained_on(part.train_full, part.test, how, seeds)
+        own = slice(place * 30, (place + 1) * 30)
+        rows += _task_rows(target, part, 1, alone) + _task_rows(
+            target, part, 5, {**joint, "members": joint["members"][:, :, own]}
+        )
+    return [{**row, "trials": 1, "epochs": how.epochs} for row in rows]
+
+
+def _trained_on(train: Windows, test: Windows, how: Settings, seeds: Sequence[int]) -> dict[str, Any]:
+    """The forecasts of LSTMs [seeds, samples, outputs] for ``test``, their size, and the seconds of training."""
+    start = monotonic()
+    model = Ensemble("lstm", [how], seeds, options={"units": [32]}).fit(train)
+    seconds = monotonic() - start
+    size = model.trained[0].model.count_params()
+    return {"members": np.array(model.members(test)), "parameters": size, "seconds": seconds}
+
+
+def _task_rows(target: str, part: Prepared, tasks: int, done: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one target, forecast by a network of so many ``tasks``."""
+    setting = {
+        "telemetry": "recorded",
+        "target": target,
+        "network": "lstm",
+        "units": "32",
+        "time": True,
+        "level": "",
+    }
+    spent = {"windows": len(part.train_full), "parameters": done["parameters"], "seconds": done["seconds"]}
+    rivals = {"persistence": Persistence(), "mean": TrainingMean()}
+    simple = {name: rival.fit(part.train_full).forecast(part.test) for name, rival in rivals.items()}
+    rows = []
+    for step in (1, 5, 15, 30):
+        goal = part.test.y[:, step - 1]
+        errors = np.mean((done["members"][:, :, step - 1] - goal) ** 2, axis=1)
+        rows.append(
+            {
+                **setting,
+                "nodes": False,
+                "tasks": tasks,
+                "step": step,
+                "mse": float(np.mean((done["members"][:, :, step - 1].mean(axis=0) - goal) ** 2)),
+                "low": errors.min(),
+                "high": errors.max(),
+                **{name: float(np.mean((each[:, step - 1] - goal) ** 2)) for name, each in simple.items()},
+                **spent,
+            }
+        )
+    return rows

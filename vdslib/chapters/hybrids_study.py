@@ -1,0 +1,131 @@
+"""The study of chapter 4.1: its trials as a committed table, and what they say.
+
+``make tables ONLY=hybrids`` makes the table: sweeps over the notebook ``4-1-trial`` by the plans in ``book/studies``,
+then, in this process, one network for five targets against five. Finished runs are found again. Plans of machines need
+their traces.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import yaml
+
+from vdslib import files
+from vdslib.chapters import hybrids
+from vdslib.errors import TelemetryError
+from vdslib.evaluation import equal_budget, significance
+from vdslib.networks import Settings
+
+TRIAL = "4-1-trial"  # notebook of one trial
+EXPERIMENT = "hybrids"  # name that its runs are kept under
+TABLE = "hybrids.csv"
+PLANS = ("hybrids", "hybrids-level-free", "hybrids-nodes", "hybrids-machines", "hybrids-machines-level-free")
+SETTING = [
+    "telemetry",
+    "target",
+    "network",
+    "units",
+    "time",
+    "level",
+    "nodes",
+    "tasks",
+]  # what tells trials apart
+MEASURED = ["mse", "low", "high", "persistence", "mean", "p"]
+SPENT = ["trials", "windows", "epochs", "parameters", "seconds"]
+SIZE = 0.1  # a model whose p-value is above it is in the confidence set at 90%
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """The trials, a row for each and each step ahead.
+
+    ``mse`` of the mean forecast over the seeds, ``low`` and ``high`` of single seeds; ``persistence`` and ``mean`` on the
+    same rows; ``p`` of the model confidence set among all trials of the same telemetry, target and step; settings, and
+    what was spent. TelemetryError where there is no such table.
+    """
+    if not file.is_file():
+        raise TelemetryError(f"study: there is no {file}; make tables ONLY=hybrids makes it")
+    table = pd.read_csv(file, keep_default_na=False, na_values={"p": [""]})
+    if missing := {*SETTING, "step", *MEASURED, *SPENT} - set(table):
+        raise TelemetryError(f"study: {file} has no column {', '.join(sorted(missing))}: make it anew")
+    return table
+
+
+def rows_of(parameters: dict[str, Any], results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one trial, from its parameters and what it recorded (``hybrids.judged``)."""
+    setting = {name: parameters[name] for name in ("telemetry", "network", "time", "level", "nodes")}
+    setting |= {"target": results["target"], "units": "-".join(map(str, parameters["units"])), "tasks": 1}
+    spent = {"trials": results["trials"], "epochs": parameters["epochs"]}
+    spent |= {name: results[name] for name in ("windows", "parameters", "seconds")}
+    seeds = np.array(results["seeds"])
+    return [
+        {
+            **setting,
+            "step": step,
+            "mse": results["mse"][place],
+            "low": seeds[:, place].min(),
+            "high": seeds[:, place].max(),
+            "persistence": results["persistence"][place],
+            "mean": results["mean"][place],
+            **spent,
+        }
+        for place, step in enumerate(parameters["steps"])
+    ]
+
+
+def with_sets(table: pd.DataFrame, losses: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The table with the p-value of each row in the confidence set of its telemetry, target and step.
+
+    ``losses``: for each row of the table those of its test windows, in time.
+    """
+    table = table.assign(p=np.nan)
+    for (_, _, step), rows in table.groupby(["telemetry", "target", "step"]).groups.items():
+        together = pd.DataFrame({row: losses[int(row)] for row in rows})
+        table.loc[rows, "p"] = significance.model_confidence_set(together, int(step), size=SIZE)
+    return table
+
+
+def plan(name: str) -> dict[str, Any]:
+    """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweeps`` reads it."""
+    path = files.root() / "book" / "studies" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def main(folder: Path, plans: Sequence[str] = PLANS, out: str = "runs") -> None:
+    """Make the runs of the study that are not there yet, and write its table to ``folder``."""
+    from vdslib.experiments import runs, storage, sweeps
+
+    subject, place = runs.subject(TRIAL), storage.Place(out, EXPERIMENT)
+    rows: list[dict[str, Any]] = []
+    losses: list[list[float]] = []
+    for name in plans:
+        planned, _ = sweeps.plan(subject, plan(name), {})
+        summary = sweeps.sweep(planned, place, workers=joblib.cpu_count())
+        if summary.failed:
+            raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
+        kept = place.read("results.json")
+        for run in planned:
+            recorded = kept[run.id]
+            rows += rows_of(run.parameters, recorded)
+            losses += recorded["losses"]
+    table = with_sets(pd.DataFrame(rows), losses)
+    equal_budget(table[table["telemetry"] == "recorded"].set_index("network"))
+    several = pd.DataFrame(
+        hybrids.five_targets(Settings(learning_rate=0.003, epochs=60, batch_size=64, patience=8))
+    )
+    table = pd.concat([table, several], ignore_index=True)[[*SETTING, "step", *MEASURED, *SPENT]]
+    files.save(folder / TABLE, table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description="Make the table of the study of chapter 4.1.")
+    options.add_argument("folder", type=Path, help="folder for the table, data for the committed one")
+    options.add_argument("--plans", nargs="+", default=PLANS, help="plans in book/studies (default: all)")
+    options.add_argument("--out", default="runs", help="folder of the runs (default runs)")
+    main(**vars(options.parse_args()))
