@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from vdslib import evaluation, sources
 from vdslib.forecasting import (
@@ -27,14 +26,12 @@ from vdslib.forecasting import (
     Windows,
     blocks,
     prepare,
+    prepare_demand,
     smoothed,
+    target_column,
 )
 from vdslib.networks import Anchored, Job, Settings, inner_tail, models, predict, training
 from vdslib.telemetry import system_series
-
-SPAN = (
-    "5s"  # over which the recording's demand is averaged: what a node has to serve, not one second's chance
-)
 
 
 def data(
@@ -44,37 +41,25 @@ def data(
     horizon: int = 30,
     time: bool = True,
     nodes: bool = False,
-    frame: pd.DataFrame | None = None,
 ) -> Prepared:
     """The question of this chapter, ready for any forecaster: the target's own past, and the time if asked.
 
-    Of the recording the demand of all nodes, averaged over ``SPAN``; of other telemetry its default target. With
-    ``nodes`` the share of the demand that each node had is a further column for each. ``frame`` is telemetry that was read already.
+    Of telemetry with a demand that demand (``prepare_demand``), with ``nodes`` that of each node beside it; of other
+    telemetry its default target.
     """
-    frame = sources.read(telemetry) if frame is None else frame
-    features = []
+    frame = sources.read(telemetry)
+    size: dict[str, Any] = {"window": window, "horizon": horizon, "rhythms": "auto" if time else ()}
     if "demand" in frame:
-        target, system = "demand", smoothed(system_series(frame), span=SPAN)
-        if nodes:
-            beside = by_node(frame, target)
-            features, system = list(beside.columns[1:]), system.merge(beside, on="timestamp")
-    else:
-        target, system = sources.default_target(frame), system_series(frame)
-    return prepare(
-        system,
-        features=[target, *features],
-        target=target,
-        window=window,
-        horizon=horizon,
-        rhythms="auto" if time else (),
-    )
+        return prepare_demand(frame, by_node=nodes, **size)
+    target = sources.default_target(frame)
+    return prepare(system_series(frame), features=[target], target=target, **size)
 
 
-def by_node(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The times, and a column for each node: its own values of ``column``, averaged over ``SPAN``."""
-    own = smoothed(frame, column, SPAN)
-    wide = own.pivot(index="timestamp", columns="node", values=column)
-    return wide.add_prefix(f"{column} of ").rename_axis(columns=None).reset_index()
+def moved(windows: Windows, by: float) -> Windows:
+    """The windows as they were if the target stood higher by ``by``, on its scale: another tenant came and stayed."""
+    x = np.array(windows.x)
+    x[:, :, target_column(windows)] += by
+    return replace(windows, x=x, y=windows.y + by, last=windows.last + by)
 
 
 @dataclass
@@ -94,15 +79,17 @@ class Ensemble:
     trained: list[Any] = field(default_factory=list)
 
     def fit(self, windows: Windows) -> Ensemble:
-        known, last = inner_tail(windows)
-        jobs = [self._job(known, last, how, seed) for how in self.choices for seed in self.seeds]
-        errors = [training.losses(each.model, last)[0] for each in training.train(jobs)]
-        how = self.choices[int(np.nanargmin(np.reshape(errors, (len(self.choices), -1)).mean(axis=1)))]
+        how = self.choices[0] if len(self.choices) == 1 else self._best(*inner_tail(windows))
         parts = zip(self.seeds, blocks(windows, len(self.seeds)), strict=True)
         self.trained = training.train(
             [self._job(windows.take(rest), windows.take(own), how, seed) for seed, (rest, own) in parts]
         )
         return self
+
+    def _best(self, known: Windows, last: Windows) -> Settings:
+        jobs = [self._job(known, last, how, seed) for how in self.choices for seed in self.seeds]
+        errors = [training.losses(each.model, last)[0] for each in training.train(jobs)]
+        return self.choices[int(np.nanargmin(np.reshape(errors, (len(self.choices), -1)).mean(axis=1)))]
 
     def _job(self, part: Windows, watched: Windows, how: Settings, seed: int) -> Job:
         design = {**models.design(part), "dropout": 0.0, **self.options}
@@ -211,7 +198,7 @@ def five_targets(how: Settings, seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> list[
     columns = ["demand", *USAGES]
     system = system_series(sources.read("recorded"))
     for column in columns:
-        system = smoothed(system, column, SPAN)
+        system = smoothed(system, column)
     parts = {
         target: prepare(system, features=columns, target=target, window=10, horizon=30, rhythms="auto")
         for target in columns

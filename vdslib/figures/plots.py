@@ -260,6 +260,40 @@ def _tilt(ax: Axes) -> None:
             label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
+def dots(
+    rows: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    level: Mapping[str, float] | None = None,
+    log: bool = False,
+) -> Figure:
+    """Values with their ranges, a line of the chart for each of ``rows`` (name to label to value, low, high).
+
+    For what differs by little, where bars would look alike. ``level``: label to place of upright level lines.
+    """
+    fig, ax = figure(height=1.4 + 0.3 * len(rows))
+    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    apart = 0.5 / max(1, len(labels))
+    for number, label in enumerate(labels):
+        place, parts = zip(
+            *((n, row[label]) for n, row in enumerate(rows.values()) if label in row), strict=True
+        )
+        y = np.array(place) + (number - (len(labels) - 1) / 2) * apart
+        value, low, high = np.array(parts, float).T
+        ax.hlines(y, low, high, color=COLOURS[number], linewidth=1.4)
+        ax.scatter(value, y, s=36, color=COLOURS[number], marker="os^D"[number % 4], label=label, zorder=3)
+    for name, at in (level or {}).items():
+        ax.axvline(at, color="#555555", linestyle=":", label=name)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    if log:
+        ax.set_xscale("log")
+    _finish(ax, title, xlabel, "", 0)
+    fig.legend(loc="outside lower center", ncols=4)
+    return fig
+
+
 def histogram(
     groups: Mapping[str, Values],
     *,

@@ -5,7 +5,7 @@ from vdslib.forecasting.baselines import (
 )  # fmt: skip
 from vdslib.forecasting.classical import ARIMA, ETS
 from vdslib.forecasting.cutting import columns
-from vdslib.forecasting.demand import horizon_for, smoothed
+from vdslib.forecasting.demand import horizon_for, prepare_demand, smoothed
 from vdslib.forecasting.intervals import (
     AdaptiveConformal, BoostedQuantiles, Conformal, Ends, coverage_by_time, coverage_interval, covered, quantile_levels, winkler,
 )  # fmt: skip
@@ -24,6 +24,6 @@ __all__ = [
     "Conformal", "Drift", "Ends", "Forecasts", "Levelled", "Oracle", "Past", "Persistence", "Prepared", "Rhythm",
     "Ridge", "Scalers", "SeasonalNaive", "TrainingMean", "Windows", "aligned", "baselines", "blocks",
     "columns", "coverage_by_time", "coverage_interval", "covered", "default_features", "divide", "find_period", "folds",
-    "forecasts", "groups", "horizon_for", "intervals", "leak_checks", "median_step", "prepare", "quantile_levels",
+    "forecasts", "groups", "horizon_for", "intervals", "leak_checks", "median_step", "prepare", "prepare_demand", "quantile_levels",
     "register", "resample", "rhythms", "runs", "seasonal_error", "smoothed", "target_column", "winkler", "without_level",
 ]  # fmt: skip

@@ -1,13 +1,15 @@
 """The question of whoever controls a system: how much work will there be when a node that is ordered now is ready?"""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vdslib.errors import TelemetryError
+from vdslib.forecasting.preparation import Prepared, prepare
 from vdslib.forecasting.windows import breaks, groups, median_step
-from vdslib.telemetry import origin_of
+from vdslib.telemetry import origin_of, system_series
 
 
 def smoothed(frame: pd.DataFrame, column: str = "demand", span: str = "5s") -> pd.DataFrame:
@@ -32,6 +34,31 @@ def smoothed(frame: pd.DataFrame, column: str = "demand", span: str = "5s") -> p
         mean = values.iloc[rows].groupby(stretch[rows]).rolling(count).mean()
         result[mean.index.get_level_values(1)] = mean
     return frame.assign(**{column: result})
+
+
+def prepare_demand(
+    frame: pd.DataFrame,
+    *,
+    span: str = "5s",
+    window: int = 10,
+    horizon: int = 30,
+    by_node: bool = False,
+    **options: Any,
+) -> Prepared:
+    """``prepare`` with a controller's question: the demand of all nodes together, averaged over ``span``, at every step up
+    to ``horizon``, from its own last ``window`` values.
+
+    With ``by_node`` the demand of each node, averaged alike, is a further feature. ``options`` go to ``prepare``. Errors
+    are those of ``smoothed`` and ``prepare``.
+    """
+    system = smoothed(system_series(frame), span=span)
+    features = ["demand"]
+    if by_node:
+        own = smoothed(frame, span=span).pivot(index="timestamp", columns="node", values="demand")
+        own = own.add_prefix("demand of ").rename_axis(columns=None).reset_index()
+        features += list(own.columns[1:])
+        system = system.merge(own, on="timestamp")
+    return prepare(system, features=features, target="demand", window=window, horizon=horizon, **options)
 
 
 def horizon_for(boot_delay: str | float, step: str | float) -> int:
