@@ -8,7 +8,7 @@ their traces.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def read_table(file: Path) -> pd.DataFrame:
     return table
 
 
-def rows_of(parameters: dict[str, Any], results: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of(parameters: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of one trial, from its parameters and what it recorded (``hybrids.judged``)."""
     setting = {name: parameters[name] for name in ("telemetry", "network", "time", "level", "nodes")}
     setting |= {"target": results["target"], "units": "-".join(map(str, parameters["units"])), "tasks": 1}
@@ -85,9 +85,10 @@ def with_sets(table: pd.DataFrame, losses: Sequence[Sequence[float]]) -> pd.Data
     ``losses``: for each row of the table those of its test windows, in time.
     """
     table = table.assign(p=np.nan)
-    for (_, _, step), rows in table.groupby(["telemetry", "target", "step"]).groups.items():
-        together = pd.DataFrame({row: losses[int(row)] for row in rows})
-        table.loc[rows, "p"] = significance.model_confidence_set(together, int(step), size=SIZE)
+    for _, rows in table.groupby(["telemetry", "target", "step"]):
+        together = pd.DataFrame({row: losses[row] for row in rows.index})
+        step = int(rows["step"].iloc[0])
+        table.loc[rows.index, "p"] = significance.model_confidence_set(together, step, size=SIZE)
     return table
 
 
@@ -99,7 +100,7 @@ def plan(name: str) -> dict[str, Any]:
 
 def main(folder: Path, plans: Sequence[str] = PLANS, out: str = "runs") -> None:
     """Make the runs of the study that are not there yet, and write its table to ``folder``."""
-    from vdslib.experiments import runs, storage, sweeps
+    from vdslib.experiments import results, runs, storage, sweeps
 
     subject, place = runs.subject(TRIAL), storage.Place(out, EXPERIMENT)
     rows: list[dict[str, Any]] = []
@@ -111,7 +112,7 @@ def main(folder: Path, plans: Sequence[str] = PLANS, out: str = "runs") -> None:
             raise SystemExit(f"{len(summary.failed)} runs failed: vds results {EXPERIMENT} shows why")
         kept = place.read("results.json")
         for run in planned:
-            recorded = kept[run.id]
+            recorded = results.recorded(kept[run.id])
             rows += rows_of(run.parameters, recorded)
             losses += recorded["losses"]
     table = with_sets(pd.DataFrame(rows), losses)
