@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,6 @@ from vdslib import evaluation, sources
 from vdslib.forecasting import (
     FORECASTERS,
     USAGES,
-    Forecasts,
     Levelled,
     Persistence,
     Prepared,
@@ -77,6 +77,7 @@ class Ensemble:
     level: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     trained: list[Any] = field(default_factory=list)
+    errors: dict[int, float] = field(default_factory=dict)  # of each choice on the last training windows
 
     def fit(self, windows: Windows) -> Ensemble:
         how = self.choices[0] if len(self.choices) == 1 else self._best(*inner_tail(windows))
@@ -88,8 +89,11 @@ class Ensemble:
 
     def _best(self, known: Windows, last: Windows) -> Settings:
         jobs = [self._job(known, last, how, seed) for how in self.choices for seed in self.seeds]
-        errors = [training.losses(each.model, last)[0] for each in training.train(jobs)]
-        return self.choices[int(np.nanargmin(np.reshape(errors, (len(self.choices), -1)).mean(axis=1)))]
+        forecasts = [predict(each.model, last) for each in training.train(jobs)]
+        for number in range(len(self.choices)):
+            own = forecasts[number * len(self.seeds) : (number + 1) * len(self.seeds)]
+            self.errors[number] = evaluation.mse(last.y, np.mean(own, axis=0))
+        return self.choices[min(self.errors, key=lambda number: self.errors[number])]
 
     def _job(self, part: Windows, watched: Windows, how: Settings, seed: int) -> Job:
         design = {**models.design(part), "dropout": 0.0, **self.options}
@@ -114,13 +118,13 @@ class Tuned:
     choices: Sequence[Callable[[int], Any]]
     seeds: Sequence[int] = (1,)
     fitted: list[Any] = field(default_factory=list)
+    errors: dict[int, float] = field(default_factory=dict)  # of each choice on the last training windows
 
     def fit(self, windows: Windows) -> Tuned:
         known, last = inner_tail(windows)
-        errors = [
-            evaluation.mse(last.y, make(self.seeds[0]).fit(known).forecast(last)) for make in self.choices
-        ]
-        best = self.choices[int(np.argmin(errors))]
+        for number, make in enumerate(self.choices):
+            self.errors[number] = evaluation.mse(last.y, make(self.seeds[0]).fit(known).forecast(last))
+        best = self.choices[min(self.errors, key=lambda number: self.errors[number])]
         self.fitted = [best(seed).fit(windows) for seed in self.seeds]
         return self
 
@@ -143,24 +147,31 @@ def forecaster(
 ) -> Any:
     """A forecaster of the study by name: ridge, boosting, or a registered network. Each tries two settings."""
 
-    def levelled(model: Any) -> Any:
-        return Levelled(model, level) if level else model  # type: ignore[arg-type]
-
     if name == "ridge":
-        return Tuned([lambda _, alpha=alpha: levelled(Ridge(lags, alpha)) for alpha in (1.0, 100.0)])
+        return Tuned([partial(_ridge, lags, level, alpha) for alpha in (1.0, 100.0)])
     if name == "boosting":
-        kind: Any = FORECASTERS.get("boosting")
-        return Tuned(
-            [lambda seed, trees=trees: levelled(kind(lags, trees, 0.5, seed)) for trees in (100, 200)], seeds
-        )
+        return Tuned([partial(_boosting, lags, level, trees) for trees in (100, 200)], seeds)
     if name == "anchored":
         return Anchored(seeds, settings=choices[-1])
     return Ensemble(name, choices, seeds, level, {"units": list(units)})
 
 
+def _ridge(lags: int, level: str, alpha: float, _: int) -> Any:
+    return _levelled(Ridge(lags, alpha), level)
+
+
+def _boosting(lags: int, level: str, trees: int, seed: int) -> Any:
+    kind: Any = FORECASTERS.get("boosting")
+    return _levelled(kind(lags, trees, 0.5, seed), level)
+
+
+def _levelled(model: Any, level: str) -> Any:
+    return Levelled(model, level) if level else model  # type: ignore[arg-type]
+
+
 def judged(model: Any, prepared: Prepared, steps: Sequence[int], network: bool) -> dict[str, Any]:
     """What a trial records, lists by step: the MSE of the mean forecast and of each seed's, of persistence and of the
-    training mean, the losses of each test window; and what was spent: parameters, seconds, windows.
+    training mean, the losses of each test window; the MSE on the last training windows, by which the settings were chosen; and what was spent: parameters, seconds, windows.
 
     Networks forecast the whole horizon at once, others only ``steps``.
     """
@@ -175,7 +186,7 @@ def judged(model: Any, prepared: Prepared, steps: Sequence[int], network: bool) 
     members = members[:, :, chosen] if network else members
     losses = (members.mean(axis=0) - goal) ** 2
 
-    def errors(simple: Forecasts) -> list[float]:
+    def errors(simple: Any) -> list[float]:
         return ((simple.fit(few["train_full"]).forecast(few["test"]) - goal) ** 2).mean(axis=0).tolist()
 
     return {
@@ -183,6 +194,7 @@ def judged(model: Any, prepared: Prepared, steps: Sequence[int], network: bool) 
         "seeds": ((members - goal) ** 2).mean(axis=1).tolist(),
         "persistence": errors(Persistence()),
         "mean": errors(TrainingMean()),
+        "validation": min(model.errors.values()),
         "losses": np.round(losses, 7).T.tolist(),
         "parameters": int(model.trained[0].model.count_params()) if network else 0,
         "windows": len(parts["train_full"]),
@@ -238,7 +250,7 @@ def _task_rows(target: str, part: Prepared, tasks: int, done: Mapping[str, Any])
         "level": "",
     }
     spent = {"windows": len(part.train_full), "parameters": done["parameters"], "seconds": done["seconds"]}
-    rivals = {"persistence": Persistence(), "mean": TrainingMean()}
+    rivals: dict[str, Any] = {"persistence": Persistence(), "mean": TrainingMean()}
     simple = {name: rival.fit(part.train_full).forecast(part.test) for name, rival in rivals.items()}
     rows = []
     for step in (1, 5, 15, 30):
@@ -251,8 +263,7 @@ def _task_rows(target: str, part: Prepared, tasks: int, done: Mapping[str, Any])
                 "tasks": tasks,
                 "step": step,
                 "mse": float(np.mean((done["members"][:, :, step - 1].mean(axis=0) - goal) ** 2)),
-                "low": errors.min(),
-                "high": errors.max(),
+                **{f"seed_{n}": error for n, error in enumerate(errors, start=1)},
                 **{name: float(np.mean((each[:, step - 1] - goal) ** 2)) for name, each in simple.items()},
                 **spent,
             }

@@ -37,7 +37,8 @@ SETTING = [
     "nodes",
     "tasks",
 ]  # what tells trials apart
-MEASURED = ["mse", "low", "high", "persistence", "mean", "p"]
+SEEDS = [f"seed_{n}" for n in range(1, 6)]
+MEASURED = ["mse", *SEEDS, "persistence", "mean", "validation", "p"]
 SPENT = ["trials", "windows", "epochs", "parameters", "seconds"]
 SIZE = 0.1  # a model whose p-value is above it is in the confidence set at 90%
 
@@ -45,13 +46,13 @@ SIZE = 0.1  # a model whose p-value is above it is in the confidence set at 90%
 def read_table(file: Path) -> pd.DataFrame:
     """The trials, a row for each and each step ahead.
 
-    ``mse`` of the mean forecast over the seeds, ``low`` and ``high`` of single seeds; ``persistence`` and ``mean`` on the
-    same rows; ``p`` of the model confidence set among all trials of the same telemetry, target and step; settings, and
-    what was spent. TelemetryError where there is no such table.
+    ``mse`` of the mean forecast over the seeds, ``seed_1`` .. of single seeds; ``persistence`` and ``mean`` on the
+    same rows; ``p`` of the model confidence set among all trials of the same telemetry, target and step; ``validation`` over all steps,
+    before the test part; settings, and what was spent. TelemetryError where there is no such table.
     """
     if not file.is_file():
         raise TelemetryError(f"study: there is no {file}; make tables ONLY=hybrids makes it")
-    table = pd.read_csv(file, keep_default_na=False, na_values={"p": [""]})
+    table = pd.read_csv(file, keep_default_na=False, na_values={name: [""] for name in MEASURED})
     if missing := {*SETTING, "step", *MEASURED, *SPENT} - set(table):
         raise TelemetryError(f"study: {file} has no column {', '.join(sorted(missing))}: make it anew")
     return table
@@ -63,14 +64,13 @@ def rows_of(parameters: Mapping[str, Any], results: Mapping[str, Any]) -> list[d
     setting |= {"target": results["target"], "units": "-".join(map(str, parameters["units"])), "tasks": 1}
     spent = {"trials": results["trials"], "epochs": parameters["epochs"]}
     spent |= {name: results[name] for name in ("windows", "parameters", "seconds")}
-    seeds = np.array(results["seeds"])
     return [
         {
             **setting,
             "step": step,
             "mse": results["mse"][place],
-            "low": seeds[:, place].min(),
-            "high": seeds[:, place].max(),
+            **{f"seed_{n}": errors[place] for n, errors in enumerate(results["seeds"], start=1)},
+            "validation": results["validation"],
             "persistence": results["persistence"][place],
             "mean": results["mean"][place],
             **spent,
