@@ -46,6 +46,7 @@ TABLES = {
         "half an hour",
         _module("vdslib.chapters.hyperparameters", "data"),
     ),
+    "hybrids": Table("hybrids.csv", "two hours", _module("vdslib.chapters.hybrids_study", "data")),
     "speed": Table(
         "engine_benchmark.csv, engine_growth.csv", "half an hour, alone on the machine", ("make", "bench")
     ),

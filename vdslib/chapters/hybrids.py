@@ -62,6 +62,14 @@ def moved(windows: Windows, by: float) -> Windows:
     return replace(windows, x=x, y=windows.y + by, last=windows.last + by)
 
 
+def mean_error(model: Any, windows: Windows, places: Sequence[int]) -> float:
+    """The MSE of a fitted forecaster over the steps at ``places``; one that forecasts these alone is taken as it is."""
+    forecast = model.forecast(windows)
+    if forecast.shape[1] == windows.y.shape[1]:
+        forecast = forecast[:, list(places)]
+    return evaluation.mse(windows.y[:, list(places)], forecast)
+
+
 @dataclass
 class Ensemble:
     """The mean forecast of networks from several ``seeds``, in the best of a few ways of training (``choices``).
@@ -194,7 +202,7 @@ def judged(model: Any, prepared: Prepared, steps: Sequence[int], network: bool) 
         "seeds": ((members - goal) ** 2).mean(axis=1).tolist(),
         "persistence": errors(Persistence()),
         "mean": errors(TrainingMean()),
-        "validation": min(model.errors.values()),
+        "validation": min(model.errors.values(), default=float("nan")),
         "losses": np.round(losses, 7).T.tolist(),
         "parameters": int(model.trained[0].model.count_params()) if network else 0,
         "windows": len(parts["train_full"]),

@@ -92,6 +92,19 @@ def with_sets(table: pd.DataFrame, losses: Sequence[Sequence[float]]) -> pd.Data
     return table
 
 
+def gains(rows: pd.DataFrame, plain: tuple[str, str], hybrid: tuple[str, str]) -> np.ndarray:
+    """[seeds]: by which share of its error ``hybrid`` is better than ``plain`` (network and units), mean over the steps."""
+    own, other = (rows.loc[[name]].set_index("step")[SEEDS].sort_index() for name in (hybrid, plain))
+    return np.asarray((1 - own / other).mean(axis=0), dtype=float)
+
+
+def alone_and_together(table: pd.DataFrame, step: int) -> pd.DataFrame:
+    """The errors at one step of five networks with one target each, and of one with all five; a row for each target."""
+    rows = table[(table["step"] == step) & (table["network"] == "lstm") & (table["validation"].isna())]
+    wide = rows.pivot(index="target", columns="tasks", values="mse")
+    return wide.rename(columns={1: "alone", 5: "together"}).rename_axis(columns=None)
+
+
 def plan(name: str) -> dict[str, Any]:
     """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweeps`` reads it."""
     path = files.root() / "book" / "studies" / f"{name}.yaml"

@@ -1,0 +1,108 @@
+"""The pictures of chapter 4.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vdslib.chapters import hybrids
+from vdslib.figures import plots
+from vdslib.forecasting import Ridge, Windows
+from vdslib.networks import keras
+
+NAMES = {
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "dlinear": "DLinear",
+    "nlinear": "NLinear",
+    "rlinear": "RLinear",
+    "tsmixer": "TSMixer",
+}
+
+
+def late(telemetry: str, ahead: int = 15, rows: int = 310) -> Figure:
+    """The first ``rows`` targets of the test part, and what was forecast ``ahead`` steps before by the last value and by a
+    linear model that knows the time."""
+    data = hybrids.data(telemetry, horizon=ahead)
+    some = data.test.take(slice(0, rows))
+    linear = Ridge().fit(data.train_full).forecast(some)
+    step = some.steps()[some.node[0]]
+    return plots.forecast(
+        some.times + (ahead - 1) * step,
+        data.to_units(some.y)[:, -1],
+        {
+            "last value": data.to_units(some.last),
+            "linear, knows the time": data.to_units(linear)[:, -1],
+        },
+        ylabel=data.target,
+    )
+
+
+def over_steps(table: pd.DataFrame, title: str, ylabel: str = "MSE") -> Figure:
+    """A line for each column over the index of the table, on a logarithmic scale."""
+    lines = {str(name): table[name].to_numpy() for name in table}
+    return plots.series(
+        table.index, lines, title=title, xlabel=str(table.index.name), ylabel=ylabel, log=True
+    )
+
+
+def called(network: str, units: str) -> str:
+    """A row's name: its network, and its layers where there are several."""
+    layers = units.count("-") + 1
+    depth = f", {layers} layers" if layers > 1 and network == "lstm" else ""
+    return NAMES.get(network, network) + depth
+
+
+def architectures(rows: pd.DataFrame, step: int) -> Figure:
+    """Each architecture of the study's rows with the time and the level, at one step, sorted by its error."""
+    some = rows[(rows["step"] == step) & (rows["level"] == "")].sort_values("mse")
+    boosting = some.loc[some["network"] == "boosting", "mse"]
+    seeds = [name for name in rows if name.startswith("seed_")]
+    table = {
+        called(row["network"], row["units"]): {
+            "mean of five": (row["mse"], row[seeds].min(), row[seeds].max())
+        }
+        for _, row in some[~some["network"].isin(["boosting", "ridge"])].iterrows()
+    }
+    return plots.dots(
+        table, title=f"{step} steps ahead", xlabel="MSE", level={"boosting": float(boosting.iloc[0])}
+    )
+
+
+def with_and_without(rows: pd.DataFrame, step: int) -> Figure:
+    """The error of each architecture with the time and without, level kept, sorted by the former."""
+    some = rows[(rows["step"] == step) & (rows["level"] == "") & ~rows["nodes"]]
+    seeds = [name for name in rows if name.startswith("seed_")]
+    table: dict[str, dict[str, Any]] = {}
+    for _, row in some.sort_values(["time", "mse"], ascending=[False, True]).iterrows():
+        label = "with the time" if row["time"] else "without"
+        own = table.setdefault(called(row["network"], row["units"]), {})
+        own[label] = (row["mse"], row[seeds].min(), row[seeds].max())
+    return plots.dots(table, title=f"{step} steps ahead", xlabel="MSE", log=True)
+
+
+def attention_weights(model: keras.Model, windows: Windows) -> np.ndarray:
+    """[horizon, time steps]: how much each row of a window counts for each step, mean over ``windows``."""
+    layer = model.get_layer("attention")
+    inside = keras.Model(model.inputs, layer._inbound_nodes[0].input_tensors)
+    asked, rows = inside(np.asarray(windows.x, "float32"))
+    _, weights = layer([asked, rows], return_attention_scores=True)
+    return keras.ops.convert_to_numpy(weights).mean(axis=0)
+
+
+def ranges(measured: Mapping[str, Mapping[str, Any]], place: int) -> dict[str, dict[str, Sequence[float]]]:
+    """For ``plots.dots``: the error of each mean forecast at the step of this place, with the range of single seeds."""
+    return {
+        name: {
+            "mean forecast": (
+                each["mse"][place],
+                min(seed[place] for seed in each["seeds"]),
+                max(seed[place] for seed in each["seeds"]),
+            )
+        }
+        for name, each in measured.items()
+    }
