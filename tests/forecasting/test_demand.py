@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from vdslib.errors import TelemetryError
-from vdslib.forecasting import horizon_for, smoothed
+from vdslib.forecasting import horizon_for, prepare_demand, smoothed
+from vdslib.sources import read
 
 START = pd.Timestamp("2026-03-02", tz="UTC")
 
@@ -51,3 +52,15 @@ def test_the_horizon_is_the_first_row_that_a_new_node_serves_whole(delay, step, 
 def test_no_horizon_without_a_delay_and_a_step(delay, step):
     with pytest.raises(ValueError, match="give no horizon"):
         horizon_for(delay, step)
+
+
+def test_a_controllers_question_knows_the_rhythms_of_the_source_with_the_nodes_or_without():
+    frame = read("recorded")
+    alone, beside = (prepare_demand(frame, by_node=by_node, rhythms="auto") for by_node in (False, True))
+    assert alone.test.rhythms and beside.test.rhythms == alone.test.rhythms
+    assert beside.features == ["demand", *(f"demand of {node}" for node in sorted(frame["node"].unique()))]
+    np.testing.assert_array_equal(beside.test.y, alone.test.y)
+    # the demand of all nodes together is the sum of theirs, each on its own scale
+    shares = beside.test.measured[:, -1, 1:] * beside.x_scaler.data_range_[1:] + beside.x_scaler.data_min_[1:]
+    together = beside.to_units(beside.test.measured[:, -1, 0])
+    np.testing.assert_allclose(shares.sum(axis=1), together)

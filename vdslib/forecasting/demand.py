@@ -55,9 +55,8 @@ def prepare_demand(
     features = ["demand"]
     if by_node:
         own = smoothed(frame, span=span).pivot(index="timestamp", columns="node", values="demand")
-        own = own.add_prefix("demand of ").rename_axis(columns=None).reset_index()
-        features += list(own.columns[1:])
-        system = system.merge(own, on="timestamp")
+        beside = {f"demand of {node}": system["timestamp"].map(own[node]) for node in own}
+        system, features = system.assign(**beside), [*features, *beside]
     return prepare(system, features=features, target="demand", window=window, horizon=horizon, **options)
 
 
