@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vdslib.chapters import hybrids
+from vdslib.chapters import hybrids, hybrids_study
 from vdslib.figures import plots
 from vdslib.forecasting import Ridge, Windows
 from vdslib.networks import keras
@@ -59,30 +59,33 @@ def called(network: str, units: str) -> str:
 
 def architectures(rows: pd.DataFrame, step: int) -> Figure:
     """Each architecture of the study's rows with the time and the level, at one step, sorted by its error."""
-    some = rows[(rows["step"] == step) & (rows["level"] == "")].sort_values("mse")
-    boosting = some.loc[some["network"] == "boosting", "mse"]
-    seeds = [name for name in rows if name.startswith("seed_")]
-    table = {
-        called(row["network"], row["units"]): {
-            "mean of five": (row["mse"], row[seeds].min(), row[seeds].max())
-        }
-        for _, row in some[~some["network"].isin(["boosting", "ridge"])].iterrows()
-    }
-    return plots.dots(
-        table, title=f"{step} steps ahead", xlabel="MSE", level={"boosting": float(boosting.iloc[0])}
-    )
+    some = _at(rows, step)
+    boosting = some.loc[some["network"] == "boosting", "mse"].iloc[0]
+    networks = some[some["parameters"] > 0].sort_values("mse")
+    table = {name: {"mean of five": each} for name, each in _ranges(networks)}
+    return plots.dots(table, title=f"{step} steps ahead", xlabel="MSE", level={"boosting": float(boosting)})
 
 
 def with_and_without(rows: pd.DataFrame, step: int) -> Figure:
     """The error of each architecture with the time and without, level kept, sorted by the former."""
-    some = rows[(rows["step"] == step) & (rows["level"] == "") & ~rows["nodes"]]
-    seeds = [name for name in rows if name.startswith("seed_")]
+    some = _at(rows, step).sort_values(["time", "mse"], ascending=[False, True])
     table: dict[str, dict[str, Any]] = {}
-    for _, row in some.sort_values(["time", "mse"], ascending=[False, True]).iterrows():
-        label = "with the time" if row["time"] else "without"
-        own = table.setdefault(called(row["network"], row["units"]), {})
-        own[label] = (row["mse"], row[seeds].min(), row[seeds].max())
+    for label, part in (("with the time", some[some["time"]]), ("without", some[~some["time"]])):
+        for name, each in _ranges(part):
+            table.setdefault(name, {})[label] = each
     return plots.dots(table, title=f"{step} steps ahead", xlabel="MSE", log=True)
+
+
+def _at(rows: pd.DataFrame, step: int) -> pd.DataFrame:
+    return rows[(rows["step"] == step) & (rows["level"] == "") & ~rows["nodes"]]
+
+
+def _ranges(rows: pd.DataFrame) -> list[tuple[str, tuple[float, float, float]]]:
+    """For each row its name, and the error of its mean forecast with the range of single seeds."""
+    seeds = rows[hybrids_study.SEEDS]
+    names = [called(*each) for each in rows[["network", "units"]].itertuples(index=False, name=None)]
+    values = zip(rows["mse"], seeds.min(axis=1), seeds.max(axis=1), strict=True)
+    return list(zip(names, values, strict=True))
 
 
 def attention_weights(model: keras.Model, windows: Windows) -> np.ndarray:
