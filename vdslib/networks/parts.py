@@ -32,12 +32,8 @@ def turned(sequence: Tensor) -> Tensor:
 
 
 def _dense(layer: Any) -> Part:
-    activation, use_bias = layer.activation, layer.use_bias
-
-    def part(inputs: list[Tensor], weights: list[Tensor], bits: stacked.Bits | None) -> Tensor:
-        return activation(linear(inputs[0], weights[0], weights[1] if use_bias else None))
-
-    return part
+    inner = stacked.PARTS[type(layer)](layer)
+    return lambda inputs, weights, bits: inner(inputs[0], iter(weights), bits)
 
 
 def _dropout(layer: Any) -> Part:
