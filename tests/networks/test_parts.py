@@ -168,7 +168,7 @@ OTHER = {
     "reset before": lambda x: layers.GRU(3, reset_after=False)(x),
     "recurrent dropout": lambda x: layers.GRU(3, recurrent_dropout=0.1)(x),
     "softplus": lambda x: layers.GRU(3, activation="softplus")(x),
-    "masked": lambda x: layers.LSTM(3)(x, mask=x[:, :, 0]),
+    "masked": lambda x: layers.LSTM(3)(x, mask=x[:, :, 0] > 0),
     "backwards": lambda x: layers.LSTM(3, go_backwards=True)(x),
     "summed": lambda x: layers.Bidirectional(layers.LSTM(3), merge_mode="sum")(x),
     "unlike": lambda x: layers.Bidirectional(
