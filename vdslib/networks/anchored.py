@@ -2,8 +2,9 @@
 
 - ``rhythm``: from the phases of the time, one small network for each rhythm; their products are the shape of the day
   in the week. It is asked for the window's rows too, so that what is left of them is how far they are off the rhythm.
-- ``table``: a job that starts at the same minute each day is a peak of one row, which no smooth shape draws. For each half
-  row of the shortest rhythm there is a weight for each step.
+- ``table``, an option: a job that starts at the same minute each day is a peak of one row, which no smooth shape draws. For
+  each half row of the shortest rhythm there is a weight for each step. Where there is no such job, it learns noise
+  (``has_peaks``).
 - ``change``: an LSTM over what is left, without its level, says how that goes on.
 - ``hold``: the share of the last row's distance from the rhythm that stays, for each step. Where the last value lies
   outside all that was seen in training the whole distance stays, and the forecast moves along with it.
@@ -16,21 +17,20 @@ Only layers and operations of Keras: a saved model needs nothing of ours to be l
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from vdslib.forecasting import FLOOR, Rhythm, Windows
+from vdslib.forecasting import FLOOR, Rhythm, Ridge, Windows
 from vdslib.networks._tensorflow import keras
 
 ops = keras.ops
 ADDED = ("rhythm", "change")
 CLEAR = 0.05  # by which the error has to fall: from all of what is added to a share of it, and from nothing to either
-_BUMPS, _MOST = (
-    2,
-    600,
-)  # of the table: for each row of the rhythm, since a peak may lie between two; and at most
+# of the table: for each row of the rhythm, since a peak may lie between two; and at most
+_BUMPS, _MOST = 2, 600
 _STRETCHES = 5  # into which the time to calibrate on is cut
 _CALM = 0.1  # the least error of a stretch, as a share of the mean one: else a flat stretch would rule alone
 _WIDTH, _RANK = 16, 2  # of the network of one rhythm: hidden units, and shapes that are multiplied
@@ -70,20 +70,49 @@ def rhythm(known: Any, shape: Any) -> Any:
     return keras.layers.Reshape((rows,), name="rhythm")(shape.dense(1, "mixed")(product))
 
 
-def table(known: Any, shape: Any) -> Any:
-    """[samples, outputs]: what is added at one moment of the shortest rhythm, and not around it.
+def bumps(rhythm: Rhythm, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel [2, count] and bias [count] by which sine and cosine of a moment become the logarithms of bumps around ``count``
+    places of the rhythm.
 
-    The moment is told by bumps exp(k (cos d - 1)), the density of von Mises, where d is the distance to a bump's place:
-    cos d is a sum of the rhythm's first sine and cosine, so that a fixed dense layer computes the exponents.
+    They are exp(k (cos d - 1)), the density of von Mises, where d is the distance from a place; cos d is a sum of the
+    moment's sine and cosine. ``step``: seconds of a row.
     """
-    count = int(min(_BUMPS * shape.rhythms[0].seconds / shape.step, _MOST))
+    count = int(min(_BUMPS * rhythm.seconds / step, _MOST))
     places, sharpness = 2 * np.pi * np.arange(count) / count, 2 * (count / (2 * np.pi)) ** 2
-    exponents = keras.layers.Dense(count, trainable=False, name="moment")
-    bumps = ops.exp(exponents(known[:, :2]))
-    exponents.set_weights(
-        [sharpness * np.stack([np.sin(places), np.cos(places)]), np.full(count, -sharpness)]
-    )
-    return keras.layers.Dense(shape.outputs, use_bias=False, kernel_initializer="zeros", name="table")(bumps)
+    return sharpness * np.stack([np.sin(places), np.cos(places)]), np.full(count, -sharpness)
+
+
+def table(known: Any, shape: Any) -> Any:
+    """[samples, outputs]: what is added at one moment of the shortest rhythm, and not around it."""
+    kernel, bias = bumps(shape.rhythms[0], shape.step)
+    exponents = keras.layers.Dense(len(bias), trainable=False, name="moment")
+    near = ops.exp(exponents(known[:, :2]))
+    exponents.set_weights([kernel, bias])
+    return keras.layers.Dense(shape.outputs, use_bias=False, kernel_initializer="zeros", name="table")(near)
+
+
+def has_peaks(known: Windows, later: Windows, step: float) -> bool:
+    """Are there peaks of single moments, which come back with the shortest rhythm?
+
+    A linear model says so, which learns from ``known``: told of these moments too, its error one step ahead on
+    ``later`` windows has to fall by ``CLEAR``. ``step``: seconds of a row.
+    """
+    if not known.rhythms:
+        return False
+    kernel, bias = bumps(known.rhythms[0], step)
+
+    def told(windows: Windows) -> Windows:
+        near = np.exp(windows.known[:, :2] @ kernel + bias)
+        rows = np.broadcast_to(near[:, None], (*windows.x.shape[:2], len(bias)))
+        return replace(
+            windows.step(1), x=np.concatenate([windows.x, rows], axis=2), ahead=windows.ahead + len(bias)
+        )
+
+    errors = [
+        np.mean((Ridge(known.x.shape[1]).fit(part).forecast(judged) - judged.y) ** 2)
+        for part, judged in ((known.step(1), later.step(1)), (told(known), told(later)))
+    ]
+    return bool(errors[1] < (1 - CLEAR) * errors[0])
 
 
 def anchored(window: Any, shape: Any) -> Any:
@@ -103,7 +132,8 @@ def anchored(window: Any, shape: Any) -> Any:
     back = (hold - 1.0) * ops.exp(-(outside * outside)) * off[:, -1:]
     if shape.rhythms:
         back = back + drawn[:, shape.window :] - drawn[:, shape.window - 1 : shape.window]
-        back = back + table(known, shape)
+        if shape.table:
+            back = back + table(known, shape)
     return last + _trusted("rhythm", outputs)(back) + _trusted("change", outputs)(change)
 
 

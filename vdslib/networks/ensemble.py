@@ -23,7 +23,8 @@ class Anchored:
     forecasts of these blocks calibrate once more; the smaller share is taken, which served at both times.
 
     ``options`` go to ``models.build``. After ``fit``: ``trained`` has the networks, ``shares`` what was calibrated,
-    ``errors`` the error of each form that was tried on the last training windows.
+    ``errors`` the error of each form that was tried on the last training windows, ``table`` whether a linear model found peaks
+    of single moments there (``anchored.has_peaks``).
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Anchored:
         self.trained: list[Trained] = []
         self.shares: dict[str, np.ndarray] = {}
         self.errors: dict[bool, float] = {}
+        self.table = False
 
     def fit(self, windows: Windows) -> "Anchored":
         """Learn from ``windows``, all of those before the test part."""
         known, last = inner_tail(windows)
+        self.table = anchored.has_peaks(known, last, models.design(windows)["step"])
         jobs = [self._job(windows, known, last, form, seed) for form in self.forms for seed in self.seeds]
         first = [each.model for each in train(jobs)]
         shares = {}
@@ -70,7 +73,7 @@ class Anchored:
         design = {**models.design(windows), **self.options}
 
         def build(seed: int) -> Any:
-            return models.build("anchored", **design, spread=form, seed=seed)
+            return models.build("anchored", **design, spread=form, table=self.table, seed=seed)
 
         return Job(build, part, watched, self.settings, seed)
 

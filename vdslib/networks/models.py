@@ -53,6 +53,7 @@ class Shape:
     step: float = 1.0
     target: int = 0
     spread: bool = False
+    table: bool = False
 
     def recurrent(self, activation: str, *, sequences: bool = False) -> list[keras.Layer]:
         """LSTM layers, dropout after each; ``sequences``: the last one too returns [samples, time steps, units]."""
@@ -144,6 +145,7 @@ def build(
     target: int = 0,
     level: str = "",
     spread: bool = False,
+    table: bool = False,
     seed: int = 0,
 ) -> keras.Model:
     """Build a registered network, not compiled, with weights that depend on ``seed`` and sizes alone.
@@ -160,7 +162,8 @@ def build(
     What windows bring with them comes from ``design``: how many of the features are known in ``ahead``, the ``rhythms``
     among these, the seconds of a ``step``, the place of the ``target`` among the features (-1: it is none of them). ``level`` ("last" or "mean")
     and ``spread`` take the level and the spread of each window out of the inputs and put them back into the output,
-    within the network (``vdslib.forecasting.without_level``); ``anchored`` has no level, and sees the change by ``spread``.
+    within the network (``vdslib.forecasting.without_level``); ``anchored`` has no level, sees the change by ``spread``, and
+    with ``table`` learns single moments of the shortest rhythm.
 
     Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
@@ -171,7 +174,7 @@ def build(
     draws = _seeds(seed, len(units) + 2)
     shape = Shape(
         window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws,
-        features, ahead, tuple(rhythms), step, target, spread,
+        features, ahead, tuple(rhythms), step, target, spread, table,
     )  # fmt: skip
     made = builder(shape)
     name = re.sub(r"[^\w.-]", "-", network)  # what Keras' fit can take
