@@ -26,7 +26,14 @@ from vdslib.networks import Settings
 TRIAL = "4-1-trial"  # notebook of one trial
 EXPERIMENT = "hybrids"  # name that its runs are kept under
 TABLE = "hybrids.csv"
-PLANS = ("hybrids", "hybrids-level-free", "hybrids-nodes", "hybrids-machines", "hybrids-machines-level-free")
+PLANS = (
+    "hybrids",
+    "hybrids-architectures",
+    "hybrids-level-free",
+    "hybrids-nodes",
+    "hybrids-machines",
+    "hybrids-machines-level-free",
+)
 SETTING = [
     "telemetry",
     "target",
