@@ -42,13 +42,14 @@ def data(
     time: bool = True,
     nodes: bool = False,
 ) -> Prepared:
-    """The question of this chapter, ready for any forecaster: the target's own past, and the time if asked.
+    """The question of this chapter, ready for any forecaster: the target's own past, and the time by its
+    ``rhythms``, as ``prepare`` takes them.
 
     Of telemetry with a demand that demand (``prepare_demand``), with ``nodes`` that of each node beside it; of other
     telemetry its default target.
     """
     frame = sources.read(telemetry)
-    size: dict[str, Any] = {"window": window, "horizon": horizon, "rhythms": "auto" if time else ()}
+    size: dict[str, Any] = {"window": window, "horizon": horizon, "rhythms": rhythms}
     if "demand" in frame:
         return prepare_demand(frame, by_node=nodes, **size)
     target = sources.default_target(frame)
