@@ -39,7 +39,7 @@ def data(
     *,
     window: int = 10,
     horizon: int = 30,
-    time: bool = True,
+    rhythms: Sequence[int | float | str] = ("auto",),
     nodes: bool = False,
 ) -> Prepared:
     """The question of this chapter, ready for any forecaster: the target's own past, and the time by its
