@@ -40,10 +40,11 @@ def evidence(
 ) -> dict[str, Any]:
     """What chapters 3.3, 3.4 and 4.1 would record, by chapter, with networks of ``first`` tested on ``second``.
 
-    Both are telemetry as it was read, with the columns of the testbed. ``settings`` are the chapters' parameters.
+    Both are telemetry as it was read, with the columns of the testbed. ``settings`` are the parameters of those chapters that
+    are to be repeated.
     """
     makers = {"3-3-experiment": experiment, "3-4-load-states": states, "4-1-hybrids": demand}
-    return {chapter: make(first, second, settings[chapter]) for chapter, make in makers.items()}
+    return {chapter: makers[chapter](first, second, chosen) for chapter, chosen in settings.items()}
 
 
 def joined(first: pd.DataFrame, second: pd.DataFrame, test: float = 0.2) -> tuple[pd.DataFrame, float]:
@@ -136,7 +137,7 @@ def _settings(chosen: Parameters, *others: str) -> Settings:
 
 def states(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> dict[str, Any]:
     """What chapter 3.4 records of its LSTM without treatment and with SMOTE, tested on ``second``; ``chosen`` are
-    parameters of that chapter. TelemetryError where a state is missing in a part."""
+    parameters of that chapter. TelemetryError where a state is missing in what is learnt from."""
     data = _prepared(first, second, chosen)
     low = chosen["overload_end"] == "low" or (
         chosen["overload_end"] == "auto" and "productivity" in data.target
@@ -146,9 +147,10 @@ def states(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> dic
     else:
         shares = chosen["high_share"], chosen["overload_share"]
         borders = load_states.Thresholds.of(data.train.y[:, -1], *shares, low_is_overload=low)
-    where = f"{origin_of(second)}: column '{data.target}'"
-    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    where = f"{origin_of(first)}: column '{data.target}'"
+    parts = {"training": data.train, "validation": data.validation}
     known = {name: borders.coming(part, f"{where}, {name} part") for name, part in parts.items()}
+    known["test"] = borders.states(data.test.y[:, -1])  # a state that never comes there cannot be judged
     rows, foreseen, seen = [], {}, np.empty(0)
     for treatment in ("none", "SMOTE"):
         own = []

@@ -24,6 +24,7 @@ COMMIT: str = _FROZEN["commit"]  # that fixed the settings; empty while they may
 SETTINGS: dict[str, dict[str, Any]] = _FROZEN["settings"]  # by chapter, its parameters
 OWN: dict[str, Any] = _FROZEN["own"]  # how the book's own network is judged
 JUDGED: tuple[str, ...] = tuple(_FROZEN["judged"])  # keys of the claims about accuracy
+LEAST: float = THRESHOLDS["skill"]  # share by which the book's own network promises to be better
 REASONS: dict[str, str] = {key: row["reason"] for row in _FROZEN["not_judged"] for key in row["claims"]}
 
 CONFIRMED, NOT_CONFIRMED, ONLY_HERE, NOT_JUDGED = (
@@ -76,19 +77,28 @@ def compared(first: Results, second: Results) -> pd.DataFrame:
 
 
 def promise(gain: Interval) -> Finding:
-    """Is the error of the book's own network below that of its rival by the share that is of use (``THRESHOLDS``)?"""
-    return decided(gain, THRESHOLDS["skill"], words(gain))
+    """Is the error of the book's own network below that of its rival by the share that is of use, ``LEAST``?"""
+    return decided(gain, LEAST, words(gain))
 
 
-def own(rows: pd.DataFrame) -> pd.DataFrame:
+OWN_COLUMNS = ["step", "persistence", "ridge", "boosting", "anchored", "before", "measured", "now", "word"]
+
+
+def own(rows: pd.DataFrame | None) -> pd.DataFrame:
     """The book's own network on both recordings, by step ahead, from the rows of ``vdslib.chapters.sealed.demand``.
 
     Columns: step; persistence, ridge, boosting, anchored, the MSE on the second recording; before, measured, now, word as
-    ``compared`` has them.
+    ``compared`` has them. No row where nothing was measured.
     """
+    if rows is None:
+        return pd.DataFrame(columns=OWN_COLUMNS)
     first, second = (rows[rows["recording"] == name].set_index("step") for name in ("first", "second"))
-    table = second[["persistence", "ridge", "boosting", "anchored", "measured"]].copy()
-    table.insert(4, "before", first["verdict"])
-    table["now"] = second["verdict"]
+    table = second.rename(columns={"verdict": "now"}).assign(before=first["verdict"])
     table["word"] = [word(*pair) for pair in zip(table["before"], table["now"], strict=True)]
-    return table.reset_index()
+    return table.reset_index()[OWN_COLUMNS]
+
+
+def reasons() -> list[tuple[str, str]]:
+    """Why claims are not judged again, each reason with the claims that it is about."""
+    stated = {claim.key: claim.claim for claim in CLAIMS}
+    return [(row["reason"], " ".join(stated[key] for key in row["claims"])) for row in _FROZEN["not_judged"]]
