@@ -116,6 +116,16 @@ def test_states_of_the_second_recording_are_those_of_the_first_one_s_thresholds(
     assert "not run" not in set(table.loc[["smote-helps-minority", "smote-removes-bias"], "now"])
 
 
+def test_what_lies_outside_of_what_was_learnt_from_is_told_and_stops_nothing(recordings):
+    first, _, other = recordings
+    strange = other.assign(memory_usage=20 * other["memory_usage"])
+    strange.attrs = other.attrs
+    chosen = {"3-4-load-states": CHOSEN["3-4-load-states"] | {"n_seeds": 1, "epochs": 1}}
+    found = sealed.evidence(first, strange, chosen)
+    assert set(found) == {"3-4-load-states", "notices"}
+    assert len(found["notices"]) == 1 and "memory_usage" in found["notices"][0]
+
+
 def test_the_own_network_is_the_same_on_both_recordings(recordings, monkeypatch):
     first, part, other = recordings
     monkeypatch.setattr(again, "OWN", OWN)

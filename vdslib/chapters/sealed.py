@@ -5,6 +5,7 @@ and forecast the whole of the second: whatever differs between two recordings of
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 from vdslib import claims
 from vdslib.chapters import load_states
 from vdslib.claims import again
-from vdslib.errors import TelemetryError
+from vdslib.errors import Notice, TelemetryError
 from vdslib.evaluation import Interval, both, in_stretches, over_seeds, over_time, skill
 from vdslib.forecasting import (
     FORECASTERS,
@@ -41,10 +42,18 @@ def evidence(
     """What chapters 3.3, 3.4 and 4.1 would record, by chapter, with networks of ``first`` tested on ``second``.
 
     Both are telemetry as it was read, with the columns of the testbed. ``settings`` are the parameters of those chapters that
-    are to be repeated.
+    are to be repeated. "notices" has what was remarked on the data meanwhile, such as values far outside the range that was
+    learnt from: nothing stops for them, since they are part of the test.
     """
     makers = {"3-3-experiment": experiment, "3-4-load-states": states, "4-1-hybrids": demand}
-    return {chapter: makers[chapter](first, second, chosen) for chapter, chosen in settings.items()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Notice)
+        found = {chapter: makers[chapter](first, second, chosen) for chapter, chosen in settings.items()}
+    told = [str(each.message) for each in caught if issubclass(each.category, Notice)]
+    for each in caught:
+        if not issubclass(each.category, Notice):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return {**found, "notices": list(dict.fromkeys(told))}
 
 
 def joined(first: pd.DataFrame, second: pd.DataFrame, test: float = 0.2) -> tuple[pd.DataFrame, float]:
