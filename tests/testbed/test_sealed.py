@@ -4,7 +4,8 @@ import hashlib
 
 import pandas as pd
 
-from vdslib import files, telemetry
+from vdslib import experiments, files, telemetry
+from vdslib.claims import again
 
 NAME = "vds_sealed"
 ROOT = files.root()
@@ -27,6 +28,11 @@ def test_nothing_but_chapter_5_reads_it():
     ]  # fmt: skip
     naming = {name for name in texts if NAME in (ROOT / name).read_text(encoding="utf-8")}
     assert naming <= MAY_NAME_IT
+
+
+def test_chapter_5_opens_it_once_a_commit_has_frozen_the_settings():
+    sealed = {each.name: each.default for each in experiments.parameters("5-conclusions")}["sealed"]
+    assert sealed == (f"data/{NAME}.csv" if again.COMMIT else "")
 
 
 def test_it_is_as_it_was_made():

@@ -2,5 +2,5 @@
 
 __all__ = [
     "damaged_files", "forecastability", "generalisation", "hyperparameters", "leaks", "load_states",
-    "planted_leaks", "same_rows", "splits",
+    "planted_leaks", "same_rows", "sealed", "splits",
 ]  # fmt: skip
