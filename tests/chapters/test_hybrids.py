@@ -43,7 +43,9 @@ def test_a_trial_of_the_table_still_has_its_errors(network, time):
     rows = TRIALS[(TRIALS["network"] == network) & (TRIALS["time"] == time) & (TRIALS["level"] == "last")]
     rows = rows[rows["telemetry"] == "recorded"]
     model = hybrids.forecaster(network, lags=10, level="last")
-    again = hybrids.judged(model, hybrids.data(rhythms=["auto"] if time else []), rows["step"].tolist(), False)
+    again = hybrids.judged(
+        model, hybrids.data(rhythms=["auto"] if time else []), rows["step"].tolist(), False
+    )
     for name in ("mse", "persistence", "mean"):
         assert again[name] == pytest.approx(rows[name].tolist(), rel=0.01)
 

@@ -116,7 +116,7 @@ def test_the_own_promise_needs_its_whole_interval():
     table = again.own(pd.DataFrame(rows))
     assert table["word"].tolist() == ["confirmed", "not confirmed"]
     assert table["step"].tolist() == [1, 15] and set(table["measured"]) == {"second"}
-    assert set(again.OWN["promised"]) <= set(again.OWN["steps"])
+    assert set(again.OWN["promised"]) <= set(again.SETTINGS[again.OWN["chapter"]]["steps"])
 
 
 def test_a_sentence_follows_the_verdict():

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from vdslib import claims
-from vdslib.chapters import load_states
 from vdslib.claims import again
 from vdslib.errors import Notice, TelemetryError
 from vdslib.evaluation import Interval, both, in_stretches, over_seeds, over_time, skill
@@ -30,7 +29,7 @@ from vdslib.forecasting import (
     prepare,
     smoothed,
 )
-from vdslib.networks import Anchored, Forecaster, Job, Settings, models, training
+from vdslib.networks import Anchored, Forecaster, Job, Settings, ensemble, models, training
 from vdslib.telemetry import default_target, origin_of, system_series
 
 Parameters = Mapping[str, Any]
@@ -39,13 +38,13 @@ Parameters = Mapping[str, Any]
 def evidence(
     first: pd.DataFrame, second: pd.DataFrame, settings: Mapping[str, Parameters] = again.SETTINGS
 ) -> dict[str, Any]:
-    """What chapters 3.3, 3.4 and 4.1 would record, by chapter, with networks of ``first`` tested on ``second``.
+    """What chapters 3.3 and 4.1 would record, by chapter, with networks of ``first`` tested on ``second``.
 
     Both are telemetry as it was read, with the columns of the testbed. ``settings`` are the parameters of those chapters that
     are to be repeated. "notices" has what was remarked on the data meanwhile, such as values far outside the range that was
     learnt from: nothing stops for them, since they are part of the test.
     """
-    makers = {"3-3-experiment": experiment, "3-4-load-states": states, "4-1-hybrids": demand}
+    makers = {"3-3-experiment": experiment, "4-1-hybrids": demand}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", Notice)
         found = {chapter: makers[chapter](first, second, chosen) for chapter, chosen in settings.items()}
@@ -144,49 +143,16 @@ def _settings(chosen: Parameters, *others: str) -> Settings:
     return Settings(**{name: chosen[name] for name in names})
 
 
-def states(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> dict[str, Any]:
-    """What chapter 3.4 records of its LSTM without treatment and with SMOTE, tested on ``second``; ``chosen`` are
-    parameters of that chapter. TelemetryError where a state is missing in what is learnt from."""
-    data = _prepared(first, second, chosen)
-    low = chosen["overload_end"] == "low" or (
-        chosen["overload_end"] == "auto" and "productivity" in data.target
-    )
-    if chosen["borders"]:
-        borders = load_states.Thresholds.at(chosen["borders"], data.y_scaler, low_is_overload=low)
-    else:
-        shares = chosen["high_share"], chosen["overload_share"]
-        borders = load_states.Thresholds.of(data.train.y[:, -1], *shares, low_is_overload=low)
-    where = f"{origin_of(first)}: column '{data.target}'"
-    parts = {"training": data.train, "validation": data.validation}
-    known = {name: borders.coming(part, f"{where}, {name} part") for name, part in parts.items()}
-    known["test"] = borders.states(data.test.y[:, -1])  # a state that never comes there cannot be judged
-    rows, foreseen, seen = [], {}, np.empty(0)
-    for treatment in ("none", "SMOTE"):
-        own = []
-        for seed in _seeds(chosen):
-            network = load_states.Network(
-                treatment, chosen["units"], chosen["dropout"], _settings(chosen), seed
-            )
-            network.fit(data.train, known["training"], data.validation, known["validation"])
-            said = load_states.decide(network.predict_proba(data.test))
-            measured = load_states.measures(known["test"], said)
-            rows.append({"model": "LSTM", "treatment": treatment, "seed": seed} | measured)
-            seen, right = load_states.by_stretch(data.test.times, known["test"], said)
-            own.append(right)
-        foreseen[treatment] = np.mean(own, axis=0)
-    return {"results": rows, "states_seen": seen, "states_foreseen": foreseen}
-
-
 def demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> pd.DataFrame:
     """The book's own network against simple forecasters of the demand, on the test part of ``first`` and on ``second``.
 
     The mean forecast of ``Anchored`` networks and that of as many boosted forecasters with the same inputs; ``chosen`` are
-    parameters of chapter 4.1. One row for each recording ("first", "second") and step ahead of ``again.OWN``: MSE of
+    parameters of chapter 4.1. One row for each recording ("first", "second") and step ahead: MSE of
     persistence, ridge, boosting and anchored (squared unit of demand), ``gain`` of anchored over boosting with the ends
     ``low`` and ``high`` of its interval over seeds and time, ``measured`` in words and the ``verdict``.
     """
     parts = _of_demand(first, second, chosen)
-    known, steps, seeds = parts["first"].train_full, again.OWN["steps"], _seeds(chosen)
+    known, steps, seeds = parts["first"].train_full, chosen["steps"], _seeds(chosen)
     few = _steps(known, steps)
     boosting: Any = FORECASTERS.get("boosting")
     models: dict[str, list[Any]] = {
@@ -195,7 +161,8 @@ def demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> pd.
         "boosting": [boosting(chosen["window"], share=again.OWN["share"], seed=seed) for seed in seeds],
     }
     fitted = {name: [each.fit(few) for each in several] for name, several in models.items()}
-    network = Anchored(seeds, **again.OWN["network"]).fit(known)
+    how = replace(ensemble.SETTINGS, epochs=chosen["epochs"], patience=chosen["patience"])
+    network = Anchored(seeds, settings=how, **again.OWN["network"]).fit(known)
     rows = []
     for recording, data in parts.items():
         test = _steps(data.test, steps)
@@ -212,7 +179,7 @@ def demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> pd.
 
 def _of_demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> dict[str, Prepared]:
     """By recording the windows of the smoothed demand; the training windows of both are the same."""
-    one, two = (smoothed(system_series(each), "demand", chosen["span"]) for each in (first, second))
+    one, two = (smoothed(system_series(each)) for each in (first, second))
     asked = {name: chosen[name] for name in ("window", "horizon", "rhythms")}
     frame, share = joined(one, two)
     return {

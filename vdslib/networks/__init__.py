@@ -10,6 +10,6 @@ from vdslib.networks.training import Forecaster, inner_tail, predict
 
 __all__ = [
     "NETWORKS", "Anchored", "Forecaster", "History", "Job", "QuantileForecaster", "Settings", "Shape", "Stack", "Trained",
-    "by_layers", "engine", "inner_tail", "keras", "models", "pinball_network", "predict", "register",
+    "by_layers", "engine", "ensemble", "inner_tail", "keras", "models", "pinball_network", "predict", "register",
     "seed_everything", "training",
 ]  # fmt: skip
