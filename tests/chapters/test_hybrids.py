@@ -88,9 +88,17 @@ def test_gains_are_shares_of_the_error_of_the_same_seed_over_all_steps():
 def test_a_model_that_is_clearly_worse_leaves_the_set_of_its_own_telemetry_only():
     random = np.random.default_rng(1)
     good = random.standard_normal(400) ** 2
-    rows = pd.DataFrame({"telemetry": ["a", "a", "b"], "target": "demand", "step": 1})
-    table = hybrids_study.with_sets(rows, [good, good + 1, good + 1])
+    rows = pd.DataFrame({"telemetry": ["a", "a", "b"], "network": ["boosting", "lstm", "lstm"]})
+    rows = rows.assign(target="demand", step=1, time=True, nodes=False, level="")
+    table = hybrids_study.compared(rows, [good, good + 1, good + 1])
     assert table["p"].gt(hybrids_study.SIZE).tolist() == [True, False, True]
+    assert table["skill"].isna().tolist() == [
+        True,
+        False,
+        True,
+    ]  # against nobody, against boosting, against nobody
+    assert table["skill"][1] == pytest.approx(1 - (good.mean() + 1) / good.mean())
+    assert table["low"][1] < table["skill"][1] < table["high"][1] < 0
 
 
 def test_a_missing_table_or_one_of_other_columns_is_named(tmp_path):

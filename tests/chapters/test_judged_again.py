@@ -18,7 +18,7 @@ from vdslib.telemetry import system_series
 SMALL = {"n_seeds": 2, "epochs": 2, "units": [4], "window": 5, "batch_size": 128}
 CHOSEN = {chapter: values | SMALL for chapter, values in again.SETTINGS.items()}
 CHOSEN["4-1-hybrids"] |= {"horizon": 4, "steps": [1, 4]}
-OWN = again.OWN | {"network": {"spread": False, "units": [4]}}
+OWN = again.OWN | {"n_seeds": 2, "network": {"spread": False, "units": [4]}}
 
 
 def of_seconds(frame, start, end):
@@ -80,8 +80,7 @@ def test_networks_learn_nothing_from_the_second_recording(recordings):
     for name in ("arm_train_mse", "arm_validation_mse", "validation_stretches"):
         assert own[name] == else_[name]
     assert own["test_mse"] != else_["test_mse"] and else_["test_mse"]["mean"] > own["test_mse"]["mean"]
-    assert set(own["arm_test_mse"]) == {"all guards", "no guards", "early stopping", "one layer"}
-    assert all(len(errors) == 2 for errors in own["arm_test_mse"].values())
+    assert {name: len(errors) for name, errors in own["arm_test_mse"].items()} == {"all guards": 2}
     series = system_series(first)
     data = prepare(
         series,
@@ -97,7 +96,7 @@ def test_networks_learn_nothing_from_the_second_recording(recordings):
     table = again.compared({}, {"3-3-experiment": own}).set_index("key")
     keys = [claim.key for claim in claims.CLAIMS if claim.chapter == "3-3-experiment"]
     judged = [key for key in keys if key in again.JUDGED]
-    assert len(judged) == 7 and "not run" not in set(table.loc[judged, "now"])
+    assert len(judged) == 4 and "not run" not in set(table.loc[judged, "now"])
 
 
 def test_what_lies_outside_of_what_was_learnt_from_is_told_and_stops_nothing(recordings):

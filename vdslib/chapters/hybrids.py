@@ -131,9 +131,9 @@ class Tuned:
 
     def fit(self, windows: Windows) -> Tuned:
         known, last = inner_tail(windows)
-        for number, make in enumerate(self.choices):
+        for number, make in enumerate(self.choices if len(self.choices) > 1 else ()):
             self.errors[number] = evaluation.mse(last.y, make(self.seeds[0]).fit(known).forecast(last))
-        best = self.choices[min(self.errors, key=lambda number: self.errors[number])]
+        best = self.choices[min(self.errors, key=lambda number: self.errors[number], default=0)]
         self.fitted = [best(seed).fit(windows) for seed in self.seeds]
         return self
 
@@ -154,12 +154,14 @@ def forecaster(
     choices: Sequence[Settings] = (Settings(),),
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
 ) -> Any:
-    """A forecaster of the study by name: ridge, boosting, or a registered network. Each tries two settings."""
+    """A forecaster of the study by name: ridge, boosting, or a registered network. Ridge and boosting try as many settings
+    as a network has ``choices``, at most two."""
 
+    tries = len(choices)
     if name == "ridge":
-        return Tuned([partial(_ridge, lags, level, alpha) for alpha in (1.0, 100.0)])
+        return Tuned([partial(_ridge, lags, level, alpha) for alpha in (1.0, 100.0)[:tries]])
     if name == "boosting":
-        return Tuned([partial(_boosting, lags, level, trees) for trees in (100, 200)], seeds)
+        return Tuned([partial(_boosting, lags, level, trees) for trees in (100, 200)[:tries]], seeds)
     if name == "anchored":
         return Anchored(seeds, settings=choices[-1])
     return Ensemble(name, choices, seeds, level, {"units": list(units)})

@@ -92,7 +92,7 @@ def attention_weights(model: keras.Model, windows: Windows) -> np.ndarray:
     """[horizon, time steps]: how much each row of a window counts for each step, mean over ``windows``."""
     layer = model.get_layer("attention")
     inside = keras.Model(model.inputs, layer._inbound_nodes[0].input_tensors)
-    asked, rows = inside(np.asarray(windows.x, "float32"))
+    asked, rows = inside([np.asarray(windows.x, "float32")])
     _, weights = layer([asked, rows], return_attention_scores=True)
     return keras.ops.convert_to_numpy(weights).mean(axis=0)
 

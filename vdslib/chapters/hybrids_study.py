@@ -20,7 +20,7 @@ import yaml
 from vdslib import files
 from vdslib.chapters import hybrids
 from vdslib.errors import TelemetryError
-from vdslib.evaluation import equal_budget, significance
+from vdslib.evaluation import equal_budget, significance, skill
 from vdslib.networks import Settings
 
 TRIAL = "4-1-trial"  # notebook of one trial
@@ -45,7 +45,7 @@ SETTING = [
     "tasks",
 ]  # what tells trials apart
 SEEDS = [f"seed_{n}" for n in range(1, 6)]
-MEASURED = ["mse", *SEEDS, "persistence", "mean", "validation", "p"]
+MEASURED = ["mse", *SEEDS, "persistence", "mean", "validation", "p", "skill", "low", "high"]
 BUDGET = ["trials", "windows", "epochs"]
 SPENT = [*BUDGET, "parameters", "seconds"]
 FIVE = Settings(learning_rate=0.003, epochs=60, batch_size=64, patience=8)  # of the trials' rates the second
@@ -56,7 +56,8 @@ def read_table(file: Path) -> pd.DataFrame:
     """The trials, a row for each and each step ahead.
 
     ``mse`` of the mean forecast over the seeds, ``seed_1`` .. of single seeds; ``persistence`` and ``mean`` on the
-    same rows; ``p`` of the model confidence set among all trials of the same telemetry, target and step; ``validation`` over all steps,
+    same rows; ``p`` of the model confidence set among all trials of the same telemetry, target and step; ``skill`` over
+    boosting with the same inputs and its interval; ``validation`` over all steps,
     before the test part; settings, and what was spent. TelemetryError where there is no such table.
     """
     if not file.is_file():
@@ -88,16 +89,23 @@ def rows_of(parameters: Mapping[str, Any], results: Mapping[str, Any]) -> list[d
     ]
 
 
-def with_sets(table: pd.DataFrame, losses: Sequence[Sequence[float]]) -> pd.DataFrame:
-    """The table with the p-value of each row in the confidence set of its telemetry, target and step.
+def compared(table: pd.DataFrame, losses: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The table with the p-value of each row in the confidence set of its telemetry, target and step; and with its
+    ``skill`` over boosting with the same inputs, the ends ``low`` and ``high`` of its interval at 95%.
 
     ``losses``: for each row of the table those of its test windows, in time.
     """
-    table = table.assign(p=np.nan)
+    table = table.assign(p=np.nan, skill=np.nan, low=np.nan, high=np.nan)
     for _, rows in table.groupby(["telemetry", "target", "step"]):
         together = pd.DataFrame({row: losses[row] for row in rows.index})
         step = int(rows["step"].iloc[0])
         table.loc[rows.index, "p"] = significance.model_confidence_set(together, step, size=SIZE)
+        for _, alike in rows.groupby(["time", "nodes"]):
+            rivals = alike.index[(alike["network"] == "boosting") & (alike["level"] == "")]
+            for row in alike.index.difference(rivals) if len(rivals) else ():
+                pair = together[row], together[rivals[0]]
+                ends = significance.skill_interval(*pair, step)
+                table.loc[row, ["skill", "low", "high"]] = skill(pair[0].mean(), pair[1].mean()), *ends
     return table
 
 
@@ -137,7 +145,7 @@ def main(folder: Path, plans: Sequence[str] = PLANS, out: str = "runs") -> None:
             recorded = results.recorded(kept[run.id])
             rows += rows_of(run.parameters, recorded)
             losses += recorded["losses"]
-    table = with_sets(pd.DataFrame(rows), losses)
+    table = compared(pd.DataFrame(rows), losses)
     for _, own in table.groupby("telemetry"):
         equal_budget(own.set_index("network"), BUDGET)
     several = pd.DataFrame(hybrids.five_targets(FIVE))

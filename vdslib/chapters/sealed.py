@@ -96,42 +96,32 @@ def _prepared(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> 
 
 
 def experiment(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> dict[str, Any]:
-    """What chapter 3.3 records of its network and of the arms of its study, tested on ``second``.
+    """What chapter 3.3 records of its network, with all guards against overfitting, tested on ``second``.
 
-    ``chosen`` are parameters of that chapter. Its ``figure`` and its folds are left out: no claim about accuracy needs them.
+    ``chosen`` are parameters of that chapter. Its ``figure``, its folds and the other arms of its study are left out.
     """
     data, name = _prepared(first, second, chosen), chosen["network"]
     design = models.design(data.train) | {
         key: chosen[key] for key in ("units", "activation", "dense_units", "dropout")
     }
     how = _settings(chosen, "optimizer", "momentum")
-    bare = {"dropout": 0.0}
-    kinds: dict[str, tuple[Parameters, Settings]] = {
-        "all guards": ({}, how),
-        "no guards": (bare, replace(how, patience=0, restore_best=False)),
-        "early stopping": (bare, how),
-        "one layer": ({"units": chosen["units"][:1]}, how),
-    }
 
-    def job(kind: str, seed: int) -> Job:
-        changes, settings = kinds[kind]
-        own = {**design, **changes}
-        return Job(
-            lambda s: models.build(name, **own, seed=s), data.train, data.validation, settings, seed, kind
-        )
+    def build(seed: int) -> Any:
+        return models.build(name, **design, seed=seed)
 
-    jobs = [job(kind, seed) for kind in kinds for seed in _seeds(chosen)]
-    arms: dict[str, list[Any]] = {kind: [] for kind in kinds}
-    for task, trained in zip(jobs, training.train(jobs), strict=True):
-        arms[task.name].append(Forecaster.of(trained, task.name, task.seed))
+    jobs = [Job(build, data.train, data.validation, how, seed) for seed in _seeds(chosen)]
+    networks = [
+        Forecaster.of(trained, name, job.seed)
+        for job, trained in zip(jobs, training.train(jobs), strict=True)
+    ]
     simple: dict[str, Forecasts] = {
         "persistence": Persistence(),
         "mean": TrainingMean(),
         "ridge": Ridge(lags=chosen["window"]),
     }
     fitted: dict[str, Any] = {key: each.fit(data.train_full) for key, each in simple.items()}
-    fitted[name] = arms["all guards"]
-    return claims.evidence(fitted, arms, data, name, chosen["seed"])
+    fitted[name] = networks
+    return claims.evidence(fitted, {"all guards": networks}, data, name, chosen["seed"])
 
 
 def _seeds(chosen: Parameters) -> range:
@@ -152,7 +142,8 @@ def demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> pd.
     ``low`` and ``high`` of its interval over seeds and time, ``measured`` in words and the ``verdict``.
     """
     parts = _of_demand(first, second, chosen)
-    known, steps, seeds = parts["first"].train_full, chosen["steps"], _seeds(chosen)
+    known, steps = parts["first"].train_full, chosen["steps"]
+    seeds = _seeds(chosen | {"n_seeds": again.OWN["n_seeds"]})
     few = _steps(known, steps)
     boosting: Any = FORECASTERS.get("boosting")
     models: dict[str, list[Any]] = {

@@ -273,6 +273,7 @@ def dots(
     For what differs by little, where bars would look alike. ``level``: label to place of upright level lines.
     """
     fig, ax = figure(height=1.4 + 0.3 * len(rows))
+    ax.set_label("dots")
     labels = list(dict.fromkeys(label for row in rows.values() for label in row))
     apart = 0.5 / max(1, len(labels))
     for number, label in enumerate(labels):

@@ -85,7 +85,10 @@ def _drawn(axes: Axes) -> list[Drawn]:
     for points in axes.collections:
         if isinstance(points, PathCollection):
             x, y = np.ma.filled(np.ma.asarray(points.get_offsets(), float), np.nan).T
-            things.append(Drawn("points", _label(points), x, y))
+            sideways = axes.get_label() == "dots"  # named rows, with their values along x
+            things.append(
+                Drawn("dots", _label(points), y, x) if sideways else Drawn("points", _label(points), x, y)
+            )
     for image in axes.images:
         values: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
         things.append(Drawn("image", _label(image), np.asarray(values.shape, float), values.ravel()))
@@ -234,7 +237,11 @@ def _line_in_words(drawn: Drawn, at: Callable[[float], str]) -> str:
 
 def _bars_in_words(axes: Axes, drawn: Drawn, at: Callable[[float], str]) -> str:
     """The bars by name if there are few, else their range."""
-    names = dict(zip(axes.get_xticks(), (tick.get_text() for tick in axes.get_xticklabels()), strict=False))
+    names = (
+        {}
+        if drawn.kind == "dots"
+        else dict(zip(axes.get_xticks(), (tick.get_text() for tick in axes.get_xticklabels()), strict=False))
+    )
     sideways = dict(
         zip(axes.get_yticks(), (tick.get_text() for tick in axes.get_yticklabels()), strict=False)
     )
@@ -246,7 +253,7 @@ def _bars_in_words(axes: Axes, drawn: Drawn, at: Callable[[float], str]) -> str:
             name = names.get(near) or sideways.get(near) or at(place)
             each.append(f"{name} {number(value)}")
         return prefix + ", ".join(each) + "."
-    return f"{prefix}{len(drawn.y)} bars between {number(drawn.y.min())} and {number(drawn.y.max())}."
+    return f"{prefix}{len(drawn.y)} {drawn.kind} between {number(drawn.y.min())} and {number(drawn.y.max())}."
 
 
 def _named(axes: Axes) -> tuple[str, str]:
@@ -265,10 +272,18 @@ def _axes_in_words(axes: Axes) -> str:
     """One chart: its kind and axes, then everything in it."""
     sets = _drawn(axes)
     kinds = {drawn.kind for drawn in sets}
-    order = {"bars": "Bar chart", "image": "Heat map", "points": "Scatter chart", "line": "Line chart"}
+    order = {
+        "bars": "Bar chart",
+        "dots": "Dot chart",
+        "image": "Heat map",
+        "points": "Scatter chart",
+        "line": "Line chart",
+    }
     kind = next((name for kind, name in order.items() if kind in kinds), "Chart")
     x, y = _named(axes)
     over = f" over {x}" if x else ""
+    if kind == "Dot chart":
+        x, y, over = "", x, ""
     title = f" '{axes.get_title()}'" if axes.get_title() else ""
     period = f", {period}" if (period := _period(axes)) else ""
     words = [f"{kind}{title} of {y or 'values'}{over}{period}."]
@@ -276,7 +291,7 @@ def _axes_in_words(axes: Axes) -> str:
     for drawn in sets:
         if drawn.kind == "line":
             words.append(_line_in_words(drawn, at))
-        elif drawn.kind == "bars":
+        elif drawn.kind in ("bars", "dots"):
             words.append(_bars_in_words(axes, drawn, at))
         elif drawn.kind == "level":
             words.append(
