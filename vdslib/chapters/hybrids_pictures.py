@@ -42,12 +42,14 @@ def late(telemetry: str, ahead: int = 15, rows: int = 310) -> Figure:
     )
 
 
-def over_steps(table: pd.DataFrame, title: str, ylabel: str = "MSE") -> Figure:
-    """A line for each column over the index of the table, on a logarithmic scale."""
+def over_steps(table: pd.DataFrame, title: str, level: Mapping[str, float] | None = None) -> Figure:
+    """A line for each column of errors over the index of the table, on a logarithmic scale; ``level`` as ``plots.series``."""
     lines = {str(name): table[name].to_numpy() for name in table}
-    return plots.series(
-        table.index, lines, title=title, xlabel=str(table.index.name), ylabel=ylabel, log=True
-    )
+    axis = str(table.index.name)
+    result = plots.series(table.index, lines, title=title, xlabel=axis, ylabel="MSE", level=level, log=True)
+    result.axes[0].get_legend().remove()  # it would hide lines
+    result.legend(loc="outside lower center", ncols=4)
+    return result
 
 
 def called(network: str, units: str) -> str:

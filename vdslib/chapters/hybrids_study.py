@@ -1,8 +1,7 @@
 """The study of chapter 4.1: its trials as a committed table, and what they say.
 
 ``make tables ONLY=hybrids`` makes the table: sweeps over the notebook ``4-1-trial`` by the plans in ``book/studies``,
-then, in this process, one network for five targets against five. Finished runs are found again. Plans of machines need
-their traces.
+then, in this process, one network for five targets against five. Finished runs are found again.
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ PLANS = (
     "hybrids-architectures",
     "hybrids-level-free",
     "hybrids-nodes",
-    "hybrids-machines",
-    "hybrids-machines-level-free",
 )
 SETTING = [
     "telemetry",
