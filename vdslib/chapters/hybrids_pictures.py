@@ -47,7 +47,8 @@ def over_steps(table: pd.DataFrame, title: str, level: Mapping[str, float] | Non
     lines = {str(name): table[name].to_numpy() for name in table}
     axis = str(table.index.name)
     result = plots.series(table.index, lines, title=title, xlabel=axis, ylabel="MSE", level=level, log=True)
-    result.axes[0].get_legend().remove()  # it would hide lines
+    if inside := result.axes[0].get_legend():
+        inside.remove()  # it would hide lines
     result.legend(loc="outside lower center", ncols=4)
     return result
 

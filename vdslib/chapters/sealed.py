@@ -143,7 +143,7 @@ def demand(first: pd.DataFrame, second: pd.DataFrame, chosen: Parameters) -> pd.
     """
     parts = _of_demand(first, second, chosen)
     known, steps = parts["first"].train_full, chosen["steps"]
-    seeds = _seeds(chosen | {"n_seeds": again.OWN["n_seeds"]})
+    seeds = _seeds({**chosen, "n_seeds": again.OWN["n_seeds"]})
     few = _steps(known, steps)
     boosting: Any = FORECASTERS.get("boosting")
     models: dict[str, list[Any]] = {
