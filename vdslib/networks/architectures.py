@@ -80,6 +80,31 @@ def _cnn_lstm(shape: Shape) -> Any:
     return network
 
 
+@register("cnn-nodes")
+def _cnn_nodes(shape: Shape) -> Any:
+    """A convolution across nodes and time, then LSTM layers: what the paper calls spatial (section 4).
+
+    The columns other than the target are the same quantity on each node. They are a picture of time by nodes, in which each
+    filter sees three rows of neighbouring nodes; the target's own past joins before the LSTM layers.
+    """
+
+    def network(window: Any) -> Any:
+        rows = _measured(window, shape)
+        # a system of one node has no column beside the target's own
+        places = [n for n in range(shape.features - shape.ahead) if n != shape.target] or [shape.target]
+        parts = [rows[:, :, n : n + 1] for n in places]
+        picture = layers.Concatenate(name="nodes")(parts) if len(parts) > 1 else parts[0]
+        picture = layers.Reshape((shape.window, len(places), 1), name="picture")(picture)
+        seen = layers.Conv2D(shape.units[0] // 4 or 1, KERNEL, padding="same", activation="relu")(picture)
+        state = layers.Reshape((shape.window, len(places) * seen.shape[-1]), name="by_time")(seen)
+        state = layers.Concatenate(name="beside")([state, rows])
+        for number, size in enumerate(shape.units, start=1):
+            state = layers.LSTM(size, return_sequences=number < len(shape.units))(state)
+        return _ended(state, window, shape)
+
+    return network
+
+
 def temporal(rows: Any, width: int) -> Any:
     """[samples, time steps, width]: dilated causal convolutions, each output from its row and earlier ones
     (Bai et al. 2018)."""

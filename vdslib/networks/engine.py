@@ -20,8 +20,9 @@ import numpy as np
 
 from vdslib.forecasting import Windows
 from vdslib.networks._tensorflow import keras, tf
-from vdslib.networks.graph import dropout_draws, is_graph, levels_of, unknown_part, written_out
-from vdslib.networks.stacked import UPDATES, Tensor, by_layers
+from vdslib.networks.graph import dropout_draws, levels_of, names_of, unknown_part, written_out
+from vdslib.networks.recurrent import Tensor
+from vdslib.networks.stacked import UPDATES, by_layers
 
 _CALL = (
     2048  # windows in a call: enough to hide what a call costs, few enough to fit in memory at any batch size
@@ -182,15 +183,16 @@ def kind_of(job: Job, model: keras.Model) -> str:
     if unknown_part(model):
         return ""
 
-    # Keras numbers operations as they are made: in a graph, their place stands for their name
-    place = {layer.name: f"#{n}" for n, layer in enumerate(model.operations)} if is_graph(model) else {}
+    # Keras numbers operations as they are made: where a graph refers to one, its place stands for its name
+    place, referring = names_of(model), {"keras_history", "input_layers", "output_layers"}
 
-    def bare(config: Any) -> Any:
+    def bare(config: Any, refers: bool = False) -> Any:
         if isinstance(config, dict):
-            return {name: bare(value) for name, value in config.items() if name not in {"seed", "name"}}
+            own = config.keys() - {"seed", "name"}
+            return {name: bare(config[name], refers or name in referring) for name in own}
         if isinstance(config, (list, tuple)):
-            return [bare(value) for value in config]
-        return place.get(config, config) if isinstance(config, str) else config
+            return [bare(value, refers) for value in config]
+        return place.get(config, config) if refers and isinstance(config, str) else config
 
     config = json.dumps(bare(model.get_config()), default=repr, sort_keys=True)
     settings, shapes = job.settings, (job.train.x.shape[1:], job.train.y.shape[1:])

@@ -19,10 +19,12 @@ class Anchored:
     First each learns from the earlier training windows and is judged on the last ones. These forecasts, of a time that
     lies ahead, calibrate the shares and choose the form: ``spread`` says whether the change is seen by the window's own
     spread; None tries both and keeps the one with the lower error. Then networks of that form learn from all windows but a
-    block, another one for each seed, which says when to stop: together they have seen everything, the latest rows too.
+    block, another one for each seed, which says when to stop: together they have seen everything, the latest rows too. Their
+    forecasts of these blocks calibrate once more; the smaller share is taken, which served at both times.
 
     ``options`` go to ``models.build``. After ``fit``: ``trained`` has the networks, ``shares`` what was calibrated,
-    ``errors`` the error of each form that was tried on the last training windows.
+    ``errors`` the error of each form that was tried on the last training windows, ``table`` whether a linear model found peaks
+    of single moments there (``anchored.has_peaks``).
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class Anchored:
         self.trained: list[Trained] = []
         self.shares: dict[str, np.ndarray] = {}
         self.errors: dict[bool, float] = {}
+        self.table = False
 
     def fit(self, windows: Windows) -> "Anchored":
         """Learn from ``windows``, all of those before the test part."""
         known, last = inner_tail(windows)
+        self.table = anchored.has_peaks(known, last, models.design(windows)["step"])
         jobs = [self._job(windows, known, last, form, seed) for form in self.forms for seed in self.seeds]
         first = [each.model for each in train(jobs)]
         shares = {}
@@ -57,7 +61,10 @@ class Anchored:
         self.trained = train(
             [self._job(windows, *part, best, seed) for seed, part in zip(self.seeds, parts, strict=True)]
         )
-        self.shares = shares[best]
+        held = anchored.calibrate(
+            [each.model for each in self.trained], *(own for _, own in parts), apart=True
+        )
+        self.shares = {name: np.minimum(share, held[name]) for name, share in shares[best].items()}
         for each in self.trained:
             anchored.trust(each.model, self.shares)
         return self
@@ -66,7 +73,7 @@ class Anchored:
         design = {**models.design(windows), **self.options}
 
         def build(seed: int) -> Any:
-            return models.build("anchored", **design, spread=form, seed=seed)
+            return models.build("anchored", **design, spread=form, table=self.table, seed=seed)
 
         return Job(build, part, watched, self.settings, seed)
 

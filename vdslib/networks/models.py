@@ -53,6 +53,7 @@ class Shape:
     step: float = 1.0
     target: int = 0
     spread: bool = False
+    table: bool = False
 
     def recurrent(self, activation: str, *, sequences: bool = False) -> list[keras.Layer]:
         """LSTM layers, dropout after each; ``sequences``: the last one too returns [samples, time steps, units]."""
@@ -144,6 +145,7 @@ def build(
     target: int = 0,
     level: str = "",
     spread: bool = False,
+    table: bool = False,
     seed: int = 0,
 ) -> keras.Model:
     """Build a registered network, not compiled, with weights that depend on ``seed`` and sizes alone.
@@ -160,7 +162,8 @@ def build(
     What windows bring with them comes from ``design``: how many of the features are known in ``ahead``, the ``rhythms``
     among these, the seconds of a ``step``, the place of the ``target`` among the features (-1: it is none of them). ``level`` ("last" or "mean")
     and ``spread`` take the level and the spread of each window out of the inputs and put them back into the output,
-    within the network (``vdslib.forecasting.without_level``); ``anchored`` has no level, and sees the change by ``spread``.
+    within the network (``vdslib.forecasting.without_level``); ``anchored`` has no level, sees the change by ``spread``, and
+    with ``table`` learns single moments of the shortest rhythm.
 
     Side effect: seeds Python, NumPy and TensorFlow with ``seed``. ValueError for an unknown network,
     no LSTM layer, or a share outside [0, 1).
@@ -171,29 +174,28 @@ def build(
     draws = _seeds(seed, len(units) + 2)
     shape = Shape(
         window, outputs, units, activation, dropout, recurrent_dropout, dense_units, draws,
-        features, ahead, tuple(rhythms), step, target, spread,
+        features, ahead, tuple(rhythms), step, target, spread, table,
     )  # fmt: skip
-    entry, made = keras.Input((window, features), name="window"), builder(shape)
+    made = builder(shape)
     name = re.sub(r"[^\w.-]", "-", network)  # what Keras' fit can take
+    if (level or spread) and network != "anchored":
+        return _moved(_levelled(made, shape, level, spread, name), seed)
+    if level:
+        raise ValueError("the network 'anchored' takes the level out itself: leave level empty")
+    entry = keras.Input((window, features), name="window")
     if callable(made):
-        model = keras.Model(entry, made(entry), name=name)
-    else:
-        model = keras.Sequential([entry, *made], name=name)
-    if network == "anchored":
-        if level:
-            raise ValueError("the network 'anchored' takes the level out itself: leave level empty")
-        return _moved(model, seed)
-    return _moved(_levelled(model, shape, level, spread) if level or spread else model, seed)
+        return _moved(keras.Model(entry, made(entry), name=name), seed)
+    return _moved(keras.Sequential([entry, *made], name=name), seed)
 
 
-def _levelled(network: keras.Model, shape: Shape, level: str, spread: bool) -> keras.Model:
+def _levelled(made: Made, shape: Shape, level: str, spread: bool, name: str) -> keras.Model:
     """The network on windows without their level, as ``vdslib.forecasting.Levelled`` makes them, undone at its output."""
     if shape.target < 0:
         raise ValueError("a level is that of the target's own past: put the target among the features")
     if level not in ("last", "mean"):
         raise ValueError(f"level must be 'last' or 'mean', not {level!r}")
     measured, ops = shape.features - shape.ahead, keras.ops
-    entry = keras.Input((shape.window, shape.features), name="with_level")
+    entry = keras.Input((shape.window, shape.features), name="window")
     rows = entry[:, :, :measured]
     mean = ops.mean(rows, axis=1, keepdims=True)
     centre = rows[:, -1:] if level == "last" else mean
@@ -204,10 +206,12 @@ def _levelled(network: keras.Model, shape: Shape, level: str, spread: bool) -> k
         inputs = inputs / ops.maximum(deviation, FLOOR)
     if shape.ahead:
         inputs = keras.layers.Concatenate(name="relative")([inputs, entry[:, :, measured:]])
-    outputs = network(inputs)
+    outputs = inputs
+    for part in [made] if callable(made) else made:
+        outputs = part(outputs)
     if spread:
         outputs = outputs * deviation[:, 0, own]
-    return keras.Model(entry, outputs + centre[:, 0, own], name=network.name)
+    return keras.Model(entry, outputs + centre[:, 0, own], name=name)
 
 
 def design(windows: Windows) -> dict[str, Any]:

@@ -1,103 +1,23 @@
 """The networks of the paper and their optimisers, computed for K models of one architecture at once.
 
 The weights of K models lie in one array ``[K, ...]`` each, so that one product serves them all. Keras gives the
-architecture and the formulas; here they are only written so that a compiler makes few and large operations of them:
-the inputs of an LSTM layer meet their weights before the loop over time, for all time steps in one product, and its
-derivative is written out, which gathers the gradient of the recurrent weights in one product too.
+architecture and the formulas; here they are only written so that a compiler makes few and large operations of them
+(``recurrent``: the loops over time).
 
 The shapes: K models, T time steps, B windows in a batch. Sequences are ``[K, T, B, features]``.
 """
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vdslib.networks._tensorflow import keras, tf
+from vdslib.networks.recurrent import DERIVATIVES, Tensor, gru, lstm
 
-Tensor = Any  # TensorFlow publishes no types
 Forward = Callable[..., tuple[Tensor, list[Tensor], Tensor]]
 
 _DRAWS = 2**16  # dropout compares 16 random bits with its rate
-
-DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": lambda out: 1 - out * out,
-    "sigmoid": lambda out: out * (1 - out),
-    "relu": lambda out: tf.cast(out > 0, out.dtype),
-    "linear": tf.ones_like,
-}
-"""The activations known within an LSTM layer: the derivative of each, from its own output."""
-
-
-def _cell(
-    z: Tensor, c: Tensor, squash: Callable[..., Any], gate: Callable[..., Any]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One time step: the new states h and c, and what the way back needs. Gates in Keras' order i, f, g, o."""
-    i, f, g, o = tf.split(z, 4, axis=-1)
-    i, f, g, o = gate(i), gate(f), squash(g), gate(o)
-    after = f * c + i * g
-    out = squash(after)
-    return o * out, after, tf.concat([i, f, g, o, c, out], axis=-1)
-
-
-def _cell_back(
-    kept: Tensor, dh: Tensor, dc: Tensor, slope: Callable[..., Any], gate_slope: Callable[..., Any]
-) -> tuple[Tensor, Tensor]:
-    """One time step backwards: the gradients of z and of the c before it."""
-    i, f, g, o, c, out = tf.split(kept, 6, axis=-1)
-    dc = dc + dh * o * slope(out)
-    gates = [dc * g * gate_slope(i), dc * c * gate_slope(f), dc * i * slope(g), dh * out * gate_slope(o)]
-    return tf.concat(gates, axis=-1), dc * f
-
-
-def lstm(activation: str, gate: str, x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
-    """The states ``[K, T, B, units]`` of K LSTM layers over x ``[K, T, B, inputs]`` (paper, section 3.1)."""
-    squash, slope = keras.activations.get(activation), DERIVATIVES[activation]
-    open_, open_slope = keras.activations.get(gate), DERIVATIVES[gate]
-    models, steps, batch, inputs = x.shape
-    units = recurrent.shape[1]
-
-    def by_time(sequence: Tensor) -> Tensor:
-        return tf.transpose(sequence, [1, 0, 2, 3])  # [K, T, ...] to [T, K, ...] and back
-
-    def array(size: int) -> Tensor:
-        return tf.TensorArray(x.dtype, steps, element_shape=[models, batch, size])
-
-    @tf.custom_gradient
-    def run(x: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> tuple[Tensor, Callable[..., Any]]:
-        rows = tf.reshape(x, [models, steps * batch, inputs])
-        fed = by_time(tf.reshape(rows @ kernel + bias[:, None], [models, steps, batch, 4 * units]))
-        zero = tf.zeros([models, batch, units], x.dtype)
-
-        def forth(t: Tensor, h: Tensor, c: Tensor, states: Tensor, kept: Tensor) -> tuple[Any, ...]:
-            h, c, now = _cell(fed[t] + h @ recurrent, c, squash, open_)
-            return t + 1, h, c, states.write(t, h), kept.write(t, now)
-
-        start = [0, zero, zero, array(units), array(6 * units)]
-        *_, states, kept = tf.while_loop(lambda t, *_: t < steps, forth, start, maximum_iterations=steps)
-        states, kept = by_time(states.stack()), kept.stack()
-
-        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
-            arriving = by_time(upstream)
-
-            def back(t: Tensor, dh: Tensor, dc: Tensor, dzs: Tensor) -> tuple[Any, ...]:
-                dz, dc = _cell_back(kept[t], dh + arriving[t], dc, slope, open_slope)
-                return t - 1, tf.matmul(dz, recurrent, transpose_b=True), dc, dzs.write(t, dz)
-
-            last = [steps - 1, zero, zero, array(4 * units)]
-            *_, dzs = tf.while_loop(lambda t, *_: t >= 0, back, last, maximum_iterations=steps)
-            dz = tf.reshape(by_time(dzs.stack()), [models, steps * batch, 4 * units])
-            before = tf.reshape(tf.concat([zero[:, None], states[:, :-1]], axis=1), [models, -1, units])
-            return (
-                tf.reshape(tf.matmul(dz, kernel, transpose_b=True), x.shape),
-                tf.matmul(rows, dz, transpose_a=True),
-                tf.matmul(before, dz, transpose_a=True),
-                tf.reduce_sum(dz, axis=1),
-            )
-
-        return states, gradient
-
-    return run(x, kernel, recurrent, bias)
 
 
 def _name_of(activation: Any) -> str:
@@ -105,7 +25,7 @@ def _name_of(activation: Any) -> str:
     return next((name for name in DERIVATIVES if keras.activations.get(name) is activation), "")
 
 
-def _is_kerass_own(activation: Any) -> bool:
+def is_kerass_own(activation: Any) -> bool:
     """A function of the same name that somebody else wrote is not, and neither is a layer."""
     try:
         return keras.activations.get(getattr(activation, "__name__", "")) is activation
@@ -113,31 +33,36 @@ def _is_kerass_own(activation: Any) -> bool:
         return False
 
 
-def _is_plain(layer: Any, *options: str) -> bool:
+def is_plain(layer: Any, *options: str) -> bool:
     """Has ``layer`` no options but the named ones, and those that only matter before training or for speed?"""
     free = {"name", "dtype", "seed", "unroll", "unit_forget_bias", "trainable", *options}
-    free |= {"kernel_initializer", "recurrent_initializer", "bias_initializer"}
     usual = inspect.signature(type(layer)).parameters
     return all(
-        name in free or value == (usual[name].default if name in usual else False)
+        name in free
+        or name.endswith("_initializer")
+        or value == (usual[name].default if name in usual else False)
         for name, value in layer.get_config().items()
     )
 
 
-def is_known(layer: Any, frozen: bool = False) -> bool:
-    """Is the layer one of those that are written out here, without unusual options; may it be ``frozen``?"""
+def activations_of(layer: Any) -> tuple[str, str]:
+    """The names of the two activations of a recurrent layer, empty for those that are not known."""
+    return _name_of(layer.activation), _name_of(layer.recurrent_activation)
+
+
+def is_known(layer: Any, frozen: bool = False, options: tuple[str, ...] = ()) -> bool:
+    """Is the layer one of those that are written out here, without unusual options but for those named; may it be
+    ``frozen``?"""
     if not (layer.trainable or frozen) or layer.compute_dtype != layer.variable_dtype:
         return False
-    if type(layer) is keras.layers.LSTM:
-        inner = _name_of(layer.activation) and _name_of(layer.recurrent_activation)
-        return bool(inner) and _is_plain(
-            layer, "units", "activation", "recurrent_activation", "return_sequences"
-        )
+    if type(layer) in (keras.layers.LSTM, keras.layers.GRU):
+        usual = ("units", "activation", "recurrent_activation", "return_sequences")
+        return all(activations_of(layer)) and is_plain(layer, *usual, *options)
     if type(layer) is keras.layers.Dense:
-        return _is_kerass_own(layer.activation) and _is_plain(layer, "units", "activation", "use_bias")
+        return is_kerass_own(layer.activation) and is_plain(layer, "units", "activation", "use_bias")
     if type(layer) is keras.layers.Dropout:
-        return layer.rate < 1 and _is_plain(layer, "rate")
-    return type(layer) is keras.layers.Flatten
+        return layer.rate < 1 and is_plain(layer, "rate")
+    return type(layer) is keras.layers.Flatten and layer.data_format == "channels_last"
 
 
 def unknown_part(model: keras.Model) -> str:
@@ -165,20 +90,29 @@ class Bits:
     def like(self, x: Tensor) -> Tensor:
         """Whole numbers below ``_DRAWS``, one for each value of ``x`` ``[K, B, features]`` or ``[K, T, B, features]``."""
         models, *steps, batch, features = x.shape
-        size = math.prod(steps) * features
+        drawn = self.next([models, batch, *steps, features])
+        return tf.transpose(drawn, [0, 2, 1, 3]) if steps else drawn
+
+    def next(self, shape: Sequence[int]) -> Tensor:
+        """Whole numbers below ``_DRAWS`` of a shape ``[K, B, ...]``."""
+        size = math.prod(shape[2:])
         drawn = tf.cast(self.bits[:, :, self.used : self.used + size], tf.int32)
         self.used += size
-        if not steps:
-            return drawn
-        return tf.transpose(tf.reshape(drawn, [models, batch, *steps, features]), [0, 2, 1, 3])
+        return tf.reshape(drawn, shape)
 
 
-def _lstm_part(layer: Any) -> Part:
-    names = _name_of(layer.activation), _name_of(layer.recurrent_activation)
-    whole = layer.return_sequences
+def dropped(x: Tensor, rate: float, drawn: Tensor) -> Tensor:
+    """``x`` with the share ``rate`` of it left out, as numbers ``drawn`` for its values say, and the rest scaled up."""
+    return tf.where(drawn < round(rate * _DRAWS), tf.zeros_like(x), x / (1 - rate))
+
+
+def _recurrent_part(layer: Any) -> Part:
+    names = activations_of(layer)
+    whole, of_lstm = layer.return_sequences, type(layer) is keras.layers.LSTM
 
     def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
-        states = lstm(*names, x, next(weights), next(weights), next(weights))
+        own = next(weights), next(weights), next(weights)
+        states = lstm(names, x, own)[0] if of_lstm else gru(names, x, own)
         return states if whole else states[:, -1]
 
     return part
@@ -188,9 +122,7 @@ def _dropout_part(layer: Any) -> Part:
     rate = layer.rate
 
     def part(x: Tensor, weights: Iterator[Tensor], bits: Bits | None) -> Tensor:
-        if bits is None or not rate:
-            return x
-        return tf.where(bits.like(x) < round(rate * _DRAWS), tf.zeros_like(x), x / (1 - rate))
+        return x if bits is None or not rate else dropped(x, rate, bits.like(x))
 
     return part
 
@@ -217,7 +149,8 @@ def _flatten_part(layer: Any) -> Part:
 
 
 PARTS = {
-    keras.layers.LSTM: _lstm_part,
+    keras.layers.LSTM: _recurrent_part,
+    keras.layers.GRU: _recurrent_part,
     keras.layers.Dropout: _dropout_part,
     keras.layers.Dense: _dense_part,
     keras.layers.Flatten: _flatten_part,
