@@ -41,7 +41,13 @@ TABLES = {
         "generalisation.csv",
         "about 20 minutes",
         # networks of one form are compiled once, whatever they learn from
-        ("env", f"TF_XLA_FLAGS={COMPILED}", *_module("vdslib.chapters.generalisation_study", "data")),
+        # one thread of OpenMP: several wait for each other where the machine is busy
+        (
+            "env",
+            f"TF_XLA_FLAGS={COMPILED}",
+            "OMP_NUM_THREADS=1",
+            *_module("vdslib.chapters.generalisation_study", "data"),
+        ),
     ),
     "hyperparameters": Table(
         "hyperparameters.csv, hyperparameters.json",

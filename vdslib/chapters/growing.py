@@ -1,4 +1,4 @@
-"""What one more machine costs: seconds and memory of one shared network over the number of nodes.
+"""What one more machine costs: processor seconds and memory of one shared network over the number of nodes.
 
     python -m vdslib.chapters.growing NODES
 
@@ -22,9 +22,9 @@ FITTED_TO = 300  # the straight line is fitted to these and smaller sizes, and c
 DAYS = 2  # of telemetry for each node, a row every five minutes
 BATCH = 256
 QUANTITIES = {
-    "windows": "seconds to cut windows",
-    "epoch": "seconds for one epoch",
-    "forecasts": "seconds to forecast all nodes once",
+    "windows": "processor seconds: cutting windows",
+    "epoch": "processor seconds: one epoch",
+    "forecasts": "processor seconds: one forecast each",
     "peak": "MB of memory at most",
 }
 
@@ -41,16 +41,16 @@ def telemetry(nodes: int) -> pd.DataFrame:
 
 
 def measure(nodes: int) -> dict[str, float]:
-    """Wall seconds and the peak of this process's memory in MB, for one shared network of the book's kind."""
+    """Processor seconds of all threads and the peak of this process's memory in MB, for one shared network of the book's kind."""
     from vdslib.forecasting import prepare
     from vdslib.networks import Job, Settings, models, predict, training
 
     frame = telemetry(nodes)
-    began = time.perf_counter()
+    began = time.process_time()
     data = prepare(
         frame, features=["cpu_usage"], target="cpu_usage", window=WINDOW, horizon=HORIZON, rhythms=["1d"]
     )
-    cut = time.perf_counter()
+    cut = time.process_time()
     design = models.design(data.train)
 
     def build(seed: int) -> Any:
@@ -60,10 +60,10 @@ def measure(nodes: int) -> dict[str, float]:
         build, data.train, None, Settings(epochs=1, batch_size=BATCH, patience=0, restore_best=False), 1
     )
     network = training.train([job])[0].model
-    trained = time.perf_counter()
+    trained = time.process_time()
     latest = data.test.take(np.sort([chosen[-1] for chosen in data.test.by_node().values()]))
     predict(network, latest)
-    done = time.perf_counter()
+    done = time.process_time()
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return {
         "windows": cut - began,

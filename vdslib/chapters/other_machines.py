@@ -41,7 +41,7 @@ class Plan:
     horizon: int = HORIZON
     seeds: Sequence[int] = (1, 2, 3, 4, 5)
     settings: Settings = field(default_factory=lambda: SETTINGS)
-    every: int = 2  # only each so many-th window is learnt from: neighbours differ by one row
+    every: int = 3  # only each so many-th window is learnt from: neighbours differ by one row
 
     def learnt(self, data: Prepared) -> Windows:
         """The windows that all forecasters of a machine learn from."""
