@@ -177,11 +177,11 @@ def borrowed(ratios: pd.DataFrame) -> dict[str, float | str]:
     abroad = ratios.where(~np.eye(len(values), dtype=bool))
     taught = abroad.median(axis=1)
     some = taught.notna().any()
-    pairs = abroad.stack().dropna()
+    pairs = abroad.to_numpy()[~np.eye(len(values), dtype=bool)]
     return {
         "home": float(home.median()),
-        "abroad": float(pairs.median()),
-        "below": float((pairs < 1).mean()),
+        "abroad": float(np.median(pairs)) if some else np.nan,
+        "below": float(np.mean(pairs < 1)) if some else np.nan,
         "teacher": str(taught.idxmin()) if some else "none",
         "teacher_ratio": float(taught.min()),
         "worst": str(taught.idxmax()) if some else "none",
