@@ -141,6 +141,11 @@ def test_what_a_matrix_says():
     assert generalisation.borrowed(ratios.iloc[:1, :1])["teacher"] == "none"
 
 
+def test_a_matrix_has_home_on_its_diagonal_whatever_the_order_of_its_rows():
+    cells = {(tested, "m", 0, learnt): 1.0 + (tested != learnt) for learnt in "ba" for tested in "ab"}
+    assert np.diag(generalisation.matrix(rows("matrix", cells, "relative"), "m")).tolist() == [1, 1]
+
+
 def test_a_straight_line_is_found_again_beyond_what_it_was_fitted_to():
     sizes = np.array([10, 30, 100, 1000])
     assert generalisation.line(sizes, np.where(sizes > 100, 0, 5 + 0.2 * sizes), 100) == pytest.approx(

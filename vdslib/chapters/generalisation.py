@@ -137,12 +137,10 @@ def last_step(table: pd.DataFrame) -> int:
 
 
 def matrix(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Error over persistence, ``HORIZON`` steps ahead: a row for each machine learnt from, a column for each tested."""
-    return (
-        wide(table, "matrix", "at", "relative", model=model)
-        .T.rename_axis("learnt from")
-        .rename_axis(columns="tested on")
-    )
+    """Error over persistence, ``HORIZON`` steps ahead: a row for each machine learnt from, a column for each tested, in the
+    same order."""
+    found = wide(table, "matrix", "at", "relative", model=model).T
+    return found.reindex(columns=found.index).rename_axis("learnt from").rename_axis(columns="tested on")
 
 
 def by_number(table: pd.DataFrame) -> pd.DataFrame:
