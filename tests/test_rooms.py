@@ -105,4 +105,5 @@ def test_tensorflow_is_imported_in_networks_alone():
         for imported in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
         if imported.split(".")[0] in ("tensorflow", "keras")
     }
-    assert {room(name) for name in users} == {"networks"}
+    # a process of its own, in which devices are divided before TensorFlow starts
+    assert {room(name) for name in users - {"chapters.mirrored"}} == {"networks"}

@@ -137,12 +137,10 @@ def last_step(table: pd.DataFrame) -> int:
 
 
 def matrix(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Error over persistence, ``HORIZON`` steps ahead: a row for each machine learnt from, a column for each tested."""
-    return (
-        wide(table, "matrix", "at", "relative", model=model)
-        .T.rename_axis("learnt from")
-        .rename_axis(columns="tested on")
-    )
+    """Error over persistence, ``HORIZON`` steps ahead: a row for each machine learnt from, a column for each tested, in the
+    same order."""
+    found = wide(table, "matrix", "at", "relative", model=model).T
+    return found.reindex(columns=found.index).rename_axis("learnt from").rename_axis(columns="tested on")
 
 
 def by_number(table: pd.DataFrame) -> pd.DataFrame:
@@ -177,11 +175,11 @@ def borrowed(ratios: pd.DataFrame) -> dict[str, float | str]:
     abroad = ratios.where(~np.eye(len(values), dtype=bool))
     taught = abroad.median(axis=1)
     some = taught.notna().any()
-    pairs = abroad.stack().dropna()
+    pairs = abroad.to_numpy()[~np.eye(len(values), dtype=bool)]
     return {
         "home": float(home.median()),
-        "abroad": float(pairs.median()),
-        "below": float((pairs < 1).mean()),
+        "abroad": float(np.median(pairs)) if some else np.nan,
+        "below": float(np.mean(pairs < 1)) if some else np.nan,
         "teacher": str(taught.idxmin()) if some else "none",
         "teacher_ratio": float(taught.min()),
         "worst": str(taught.idxmax()) if some else "none",
