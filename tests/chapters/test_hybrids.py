@@ -24,7 +24,11 @@ def test_the_table_has_the_trials_of_the_plans_and_nothing_else():
     subject = runs.subject("4-1-trial")
     names = ["telemetry", "network", "time", "level", "nodes"]
     asked = [
-        (*(run.parameters[name] for name in names), "-".join(map(str, run.parameters["units"])), step)
+        (
+            *(run.parameters[name] for name in [*names[:-1], "by_node"]),
+            "-".join(map(str, run.parameters["units"])),
+            step,
+        )
         for plan in hybrids_study.PLANS
         for run in sweeps.plan(subject, hybrids_study.plan(plan), {})[0]
         for step in run.parameters["steps"]

@@ -26,8 +26,10 @@ JUDGED = {
     "3-4-load-states": 'measures(states["test"],',
     "3-5-leaks": "leaks.run(",
     "3-6-hyperparameters": "evaluation.compare(",
+    "4-1-hybrids": "hybrids.judged(model, data, steps",
 }
 ELSEWHERE = {"4-2-generalisation"}  # other recordings, which have test parts of their own
+TRIALS = {"4-1-trial"}  # a trial of a chapter's study, which is counted with it
 COUNTED = {
     "3-1-architecture"
 }  # counts windows of the test part and the values out of range, and forecasts none
@@ -51,7 +53,12 @@ def touches_a_test_part(name):
 def test_the_chapters_that_judge_on_the_test_part_are_known():
     for name, call in JUDGED.items():
         assert call in "\n".join(cells(name, "code")), name
-    assert {name for name in NOTEBOOKS if touches_a_test_part(name)} <= {*JUDGED, *ELSEWHERE, *COUNTED}
+    assert {name for name in NOTEBOOKS if touches_a_test_part(name)} <= {
+        *JUDGED,
+        *ELSEWHERE,
+        *TRIALS,
+        *COUNTED,
+    }
     for judge in (forecastability.predictability, splits.flattery, leaks.run):
         assert re.search(r"\.test\b", inspect.getsource(inspect.getmodule(judge))), judge
     counting = "\n".join(source for source in cells("3-1-architecture", "code") if ".test" in source)
@@ -66,7 +73,7 @@ def test_pages_say_how_many_chapters_judge_on_the_test_part(page):
         r"\b(\w+) chapters (?:judge on|look at)|judges forecasts on .{0,40}? in (\w+) chapters", text
     )
     assert [NUMBERS[word] for pair in said for word in pair if word] == [len(JUDGED)]
-    sentence = re.search(r"(?:seven chapters).*?(?:\)\)|; this one|$)", text)[0]
+    sentence = re.search(r"(?:eight chapters).*?(?:\)\)|; this one|$)", text)[0]
     if page != "book/glossary.md":
         listed = set(re.findall(r"\(?(?:\.\./notebooks/)?([\w-]+)\.ipynb\)", sentence))
         assert listed | {path.stem if path.stem in JUDGED else "3-3-experiment"} == set(JUDGED)

@@ -67,7 +67,8 @@ def read_table(file: Path) -> pd.DataFrame:
 
 def rows_of(parameters: Mapping[str, Any], results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of one trial, from its parameters and what it recorded (``hybrids.judged``)."""
-    setting = {name: parameters[name] for name in ("telemetry", "network", "time", "level", "nodes")}
+    setting = {name: parameters[name] for name in ("telemetry", "network", "time", "level")}
+    setting["nodes"] = parameters["by_node"]
     setting |= {"target": results["target"], "units": "-".join(map(str, parameters["units"])), "tasks": 1}
     spent = {"trials": results["trials"], "epochs": parameters["epochs"]}
     spent |= {name: results[name] for name in ("windows", "parameters", "seconds")}
