@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vdslib import files
-from vdslib.chapters import hybrids, hybrids_study
+from vdslib.chapters import hybrids, hybrids_study, hyperparameters
 from vdslib.chapters.hybrids_study import BUDGET, SEEDS, SETTING
 from vdslib.errors import TelemetryError
 from vdslib.evaluation import equal_budget, mse
@@ -30,7 +30,7 @@ def test_the_table_has_the_trials_of_the_plans_and_nothing_else():
             step,
         )
         for plan in hybrids_study.PLANS
-        for run in sweeps.plan(subject, hybrids_study.plan(plan), {})[0]
+        for run in sweeps.plan(subject, hyperparameters.plan(plan), {})[0]
         for step in run.parameters["steps"]
     ]
     there = TRIALS[[*names, "units", "step"]].itertuples(index=False, name=None)

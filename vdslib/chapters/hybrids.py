@@ -227,10 +227,8 @@ def five_targets(how: Settings, seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> list[
         for target in columns
     }
     first = parts["demand"]
-    goals = {
-        name: np.hstack([getattr(part, name).y for part in parts.values()]) for name in ("train_full", "test")
-    }
-    joint = _trained_on(replace(first.train_full, y=goals["train_full"]), first.test, how, seeds)
+    goals = np.hstack([part.train_full.y for part in parts.values()])
+    joint = _trained_on(replace(first.train_full, y=goals), first.test, how, seeds)
     rows = []
     for place, (target, part) in enumerate(parts.items()):
         alone = _trained_on(part.train_full, part.test, how, seeds)

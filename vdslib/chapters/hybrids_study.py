@@ -14,10 +14,10 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
-import yaml
 
 from vdslib import files
 from vdslib.chapters import hybrids
+from vdslib.chapters.hyperparameters import plan
 from vdslib.errors import TelemetryError
 from vdslib.evaluation import equal_budget, significance, skill
 from vdslib.networks import Settings
@@ -118,12 +118,6 @@ def alone_and_together(table: pd.DataFrame, step: int) -> pd.DataFrame:
     rows = table[(table["step"] == step) & (table["network"] == "lstm") & (table["validation"].isna())]
     wide = rows.pivot(index="target", columns="tasks", values="mse")
     return wide.rename(columns={1: "alone", 5: "together"}).rename_axis(columns=None)
-
-
-def plan(name: str) -> dict[str, Any]:
-    """The plan of a sweep in ``book/studies``, as ``vdslib.experiments.sweeps`` reads it."""
-    path = files.root() / "book" / "studies" / f"{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def main(folder: Path, plans: Sequence[str] = PLANS, out: str = "runs") -> None:

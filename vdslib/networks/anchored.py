@@ -17,13 +17,12 @@ Only layers and operations of Keras: a saved model needs nothing of ours to be l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from vdslib.forecasting import FLOOR, Rhythm, Ridge, Windows
+from vdslib.forecasting import FLOOR, Rhythm, Windows, baselines
 from vdslib.networks._tensorflow import keras
 
 ops = keras.ops
@@ -101,17 +100,15 @@ def has_peaks(known: Windows, later: Windows, step: float) -> bool:
         return False
     kernel, bias = bumps(known.rhythms[0], step)
 
-    def told(windows: Windows) -> Windows:
-        near = np.exp(windows.known[:, :2] @ kernel + bias)
-        rows = np.broadcast_to(near[:, None], (*windows.x.shape[:2], len(bias)))
-        return replace(
-            windows.step(1), x=np.concatenate([windows.x, rows], axis=2), ahead=windows.ahead + len(bias)
-        )
+    from sklearn.linear_model import Ridge
 
-    errors = [
-        np.mean((Ridge(known.x.shape[1]).fit(part).forecast(judged) - judged.y) ** 2)
-        for part, judged in ((known.step(1), later.step(1)), (told(known), told(later)))
-    ]
+    lags = known.x.shape[1]
+    plain = [baselines.lagged(windows, lags) for windows in (known, later)]
+    moments = [np.exp(windows.known[:, :2] @ kernel + bias) for windows in (known, later)]
+    errors = []
+    for x in (plain, [np.hstack(pair) for pair in zip(plain, moments, strict=True)]):
+        forecast = Ridge().fit(x[0], known.y[:, 0]).predict(x[1])
+        errors.append(np.mean((forecast - later.y[:, 0]) ** 2))
     return bool(errors[1] < (1 - CLEAR) * errors[0])
 
 
